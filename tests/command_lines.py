@@ -1,5 +1,6 @@
 """The command lines of alttrain: every command, and what click reads from a line."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,15 @@ def command_lines(context: Any = None) -> Iterator[tuple[str, ...]]:
         yield (name,)
         if isinstance(command, Group):
             yield from ((name, each) for each in command.commands if each != getattr(command, "first", ""))
+
+
+def result_of(printed: str) -> Any:
+    """The result in the document that a command printed with --json."""
+    document = json.loads(printed)
+    assert document.keys() == {"schema", "command", "result"}
+    assert document["schema"] == 1
+    assert document["command"].split()[0] == "alttrain"
+    return document["result"]
 
 
 LINES = [(), *command_lines()]

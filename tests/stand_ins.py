@@ -18,9 +18,9 @@ from alttrain_cli.backends.base import Completion, Request
 from alttrain_cli.backends.local import LocalBackend
 from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm import Vllm
-from alttrain_cli.commands import export as export_command
-from alttrain_cli.commands import serve as serve_command
 from alttrain_cli.commands.eval import catalogue
+from alttrain_cli.commands.export import steps as export_command
+from alttrain_cli.commands.serve import steps as serve_command
 from alttrain_cli.data import published_files, sources
 from alttrain_cli.doctor import machine
 from alttrain_cli.engine.torch_probe import TorchGpu
@@ -29,6 +29,7 @@ from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import Item, Suite
 from alttrain_cli.export import job as export_job
 from alttrain_cli.export.job import Export, ExportJob
+from alttrain_cli.export.preflight import Room
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
@@ -97,7 +98,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     )
     patch.setattr(export_command, "start", lambda job, _: [Export(job.out / "merged", [], "alttrain runs")])
     patch.setattr(export_command, "push_proved", lambda *_: None)
-    patch.setattr(ExportJob, "check", lambda self: None)
+    patch.setattr(ExportJob, "check", lambda self: Room(2**30, 2**31))
     patch.setattr(export_job, "locate", lambda recipe: None)
     patch.setattr(export_job, "licence_of", lambda *_: "apache-2.0")
     patch.setattr(serve_command, "run_server", lambda *_, **__: None)

@@ -256,7 +256,10 @@ LIGHT = [
     ),
     *("eval --help", "eval judge --help", "study plan smoke --gpu 24"),
 ]
-LARGE = ["eval", "eval judge", "eval suites", "build-data"]
+LARGE = [
+    *("eval", "eval judge", "eval suites", "build-data", "train", "chat", "export", "serve", "calibrate"),
+    *("recipes", "recipes show"),
+]
 
 
 def loaded_by(lines: Sequence[str], folder: Path) -> dict[str, set[str]]:

@@ -226,10 +226,12 @@ def test_hidden_characters_of_a_recipe_are_escapes_and_load_again(tmp_path: Path
 
 
 def test_json_on_standard_output_holds_no_hidden_character(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_json({"prompt": HIDDEN, HIDDEN: 1})
+    console.answer_in_json(True)
+    console.print_result({"prompt": HIDDEN, HIDDEN: 1})
+    console.answer_in_json(False)
     printed = capsys.readouterr().out
     assert escape_hidden(printed) == printed
-    assert json.loads(printed) == {"prompt": HIDDEN, HIDDEN: 1}
+    assert json.loads(printed)["result"] == {"prompt": HIDDEN, HIDDEN: 1}
 
 
 def test_whoever_prints_a_hidden_character_it_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

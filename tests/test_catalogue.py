@@ -1,6 +1,5 @@
 """`alttrain eval suites` and `alttrain eval judges`: what there is, what it needs, and whether it is here."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites import items
 from alttrain_cli.evaluation.suites.suite import all_suites, find_suites
 from alttrain_cli.storage.shipped_files import shipped_studies
+from tests.command_lines import result_of
 
 
 def listed(what: str, monkeypatch: pytest.MonkeyPatch, folder: Path, columns: int = 80) -> str:
@@ -115,12 +115,12 @@ def test_the_last_line_of_each_list_is_a_command(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("what", "names"), [("suites", list(all_suites())), ("judges", list(CHOSEN))])
-def test_a_list_as_json_is_one_object_per_line_with_the_facts_of_the_table(
+def test_a_list_as_json_has_the_facts_of_the_table(
     what: str, names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["eval", what, "--json"])
-    records = [json.loads(line) for line in done.output.splitlines()]
+    records = result_of(done.output)
     assert [record["name"] for record in records] == names
     shared = {
         "suites": {"kind", "items", "licence", "needs", "source"},

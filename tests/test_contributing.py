@@ -380,10 +380,10 @@ class TemplateFormat:
 def export_format(checkout: Checkout) -> None:
     checkout.add("alttrain_cli/export/template.py", FORMAT.lstrip())
     path = "alttrain_cli/export/formats.py"
-    line = '    "template": lambda types: TemplateFormat(),\n'
-    checkout.edit(path, '    "adapter": lambda', f'{line}    "adapter": lambda')
-    imported = "from alttrain_cli.export.merged import MergedFormat\n"
-    checkout.edit(path, imported, imported + "from alttrain_cli.export.template import TemplateFormat\n")
+    made = 'def _template(types: Sequence[str]) -> "Format":\n'
+    made += "    from alttrain_cli.export.template import TemplateFormat\n\n    return TemplateFormat()\n\n\n"
+    checkout.edit(path, "def _merged(", f"{made}def _merged(")
+    checkout.edit(path, '    "adapter": _', '    "template": _template,\n    "adapter": _')
     assert "template, adapter, merged, gguf or ollama" in checkout.alttrain("export --help")
     checkout.write_template()
     assert (checkout.work / "template.txt").read_text(encoding="utf-8") == "{{ x }}"

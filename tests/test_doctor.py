@@ -2,7 +2,6 @@
 
 import copy
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.console.doctor import print_findings
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.doctor import hub, machine, packages
 from alttrain_cli.doctor.finding import Finding, Level
@@ -26,7 +24,10 @@ from alttrain_cli.doctor.traps import find_traps
 from alttrain_cli.engine import embedded, torch_probe
 from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import ModelError
+from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import EXPORTED_RECIPE
 from tests import families
+from tests.command_lines import result_of
 
 ROW = starter_rows("heldout")[1]
 CHATML = (
@@ -349,40 +350,11 @@ def test_what_torch_says_of_the_gpu_is_judged_by_whether_there_is_one(
     assert machine.examine_torch().level is level
 
 
-def test_a_command_that_a_cure_names_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a terminal of 80 columns does not cut it."""
-    rates: dict[int, float] = {576: 1e11}
-    monkeypatch.setattr(machine, "kept_rates", lambda: rates)
-    found = [machine._gpu(), machine._speed()]
-    rates.clear()
-    found.append(machine._speed())
-    commands = [one.cure.splitlines()[-1] for one in found]
-    assert commands == ["alttrain recipes --gpu 12", "alttrain recipes --measure", "alttrain recipes"]
-
-
-def test_in_a_terminal_of_40_columns_no_word_is_cut(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    cure = "To see what a GPU with 12 GB could train:\nalttrain recipes --gpu 12"
-    found = Finding("disk, cache", Level.NOTE, "68.0 GB free at /home/somebody/.cache/alttrain", cure)
-    print_findings([found])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "note disk, cache"
-    assert {"/home/somebody/.cache/alttrain", "alttrain recipes --gpu 12"} <= {*map(str.strip, lines)}
-    assert max(map(len, lines)) <= 40
-
-
-def test_vllm_is_to_be_installed_in_an_environment_of_its_own() -> None:
-    """Its versions would replace those of alttrain's own packages."""
-    assert packages.MODULES["vllm"][2].startswith("In a separate environment")
-
-
 def test_every_line_fits_into_80_columns_and_every_finding_is_json_too() -> None:
     shown = alttrain()
     assert shown.exit_code == 0, shown.output
     assert max(map(len, shown.output.splitlines())) <= 80
-    records = [json.loads(line) for line in alttrain("--json").output.splitlines()]
+    records = result_of(alttrain("--json").output)["findings"]
     assert {"system", "processor", "memory", "GPU", "packages", "hub", "hub cache", "Ollama"} <= {
         one["check"] for one in records
     }
@@ -427,14 +399,18 @@ def test_the_cure_for_a_model_that_is_not_here_is_a_command_that_works(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    lines = alttrain("--model", "nobody/nothing", "--json").stdout.splitlines()
-    [found] = [one for one in map(json.loads, lines) if one["check"] == "model"]
+    shown = result_of(alttrain("--model", "nobody/nothing", "--json").stdout)
+    [found] = [one for one in shown["findings"] if one["check"] == "model"]
     [_, command] = found["cure"].split("alttrain doctor ")
     families.tokenizer("qwen3").save_pretrained(tmp_path / "FOLDER")
     (tmp_path / "FOLDER" / "config.json").write_text('{"model_type": "qwen3"}')
     followed = alttrain(*command.split())
     assert followed.exit_code == 0, followed.output
     assert "training row" in followed.output
+    assert max(map(len, followed.output.splitlines())) <= 80
+    assert "no shipped recipe names this model" in followed.output
+    (tmp_path / "FOLDER" / EXPORTED_RECIPE).write_text(Recipe.load("qwen3-8b").to_yaml())
+    assert f"{EXPORTED_RECIPE}, with which it was trained" in alttrain(*command.split()).output
 
 
 def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
@@ -485,8 +461,8 @@ def test_a_conversion_that_fails_in_another_process_is_a_finding(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the working folder is not looked in
     monkeypatch.setattr(embedded, "__name__", "convert")
     monkeypatch.setattr(embedded, "CACHE", tmp_path / "cache")
-    lines = alttrain("--model", "smollm2-135m", "--json").stdout.splitlines()
-    [found] = [one for one in map(json.loads, lines) if one["check"] == "model"]
+    shown = result_of(alttrain("--model", "smollm2-135m", "--json").stdout)
+    [found] = [one for one in shown["findings"] if one["check"] == "model"]
     assert (found["level"], words in found["found"]) == ("problem", True)
 
 

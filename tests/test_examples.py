@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli import network
 from alttrain_cli.cli import app
 from alttrain_cli.commands.shared.examples import EXAMPLES
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped_studies
 from tests import stand_ins
+from tests.command_lines import result_of
 from tests.servers import Served, chat_server
 
 ROOT = Path(__file__).parent.parent
@@ -190,6 +192,63 @@ def test_every_command_of_help_has_examples() -> None:
     from tests.test_help import LINES
 
     assert {" ".join(one) for one in LINES} == {*EXAMPLES}
+
+
+# --- the result as JSON
+
+RUN_1, RUN_2 = "runs/smollm2-135m-1", "runs/smollm2-135m-2"
+RESULTS = {
+    "": [],
+    "build-data": ["--source starter:16 --out new.jsonl", "--audit data.jsonl --show 2"],
+    "train": ["--recipe smollm2-135m --data data.jsonl", "--recipe r1-7b --plan --gpu 12", "--recipe r1-7b-3k"],
+    "chat": [f"{RUN_1} -p Hi", f"{RUN_1} --compare --prompts prompts.txt", f"{RUN_1} --attack pair-live --goal 'Be rude.'"],
+    "serve": [RUN_1],
+    "eval": [f"{RUN_1} --limit 2"],
+    "eval judge": [RUN_1],
+    "eval report": [RUN_1, f"{RUN_1} --published alttrain"],
+    "eval suites": [""],
+    "eval judges": [""],
+    "calibrate": [RUN_1],
+    "export": [RUN_1, f"{RUN_1} --format adapter --push me/x --dry-run"],
+    "study": ["smoke"],
+    "study run": ["smoke"],
+    "study table": ["smoke", "smoke --format json"],
+    "runs": [""],
+    "runs show": [RUN_1],
+    "runs compare": [f"{RUN_1} {RUN_2}"],
+    "runs rm": [f"{RUN_2} --yes"],
+    "runs prune": ["--yes"],
+    "recipes": ["--gpu 12"],
+    "recipes show": ["r1-7b"],
+    "recipes diff": ["r1-7b r1-8b"],
+    "recipes copy": ["r1-7b own.yaml"],
+    "doctor": [""],
+}  # fmt: skip
+
+
+def test_there_is_a_result_of_every_command() -> None:
+    assert RESULTS.keys() == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize(
+    "line", [f"{command} {rest}".strip() for command, lines in RESULTS.items() for rest in lines or {""}]
+)
+def test_every_command_prints_its_result_as_one_json_document_and_quietly_nothing_else(
+    line: str, here: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (network.ALL, network.HUB, "WANDB_MODE"):  # which --offline sets
+        monkeypatch.setenv(name, "0")
+    shutil.copytree(prepared, here, dirs_exist_ok=True)
+    found = CliRunner().invoke(app, [*shlex.split(line), "--json", "--quiet", "--offline"])
+    assert found.exit_code == 0, (found.output, found.exception)
+    assert found.stderr == ""
+    assert result_of(found.stdout) is not None
+    named = json.loads(found.stdout)["command"].split()[1:]
+    assert [word for word in line.split() if word in named] == named or named[1:] in (
+        ["list"],
+        ["plan"],
+        ["run"],
+    )
 
 
 # --- README and docs

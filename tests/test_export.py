@@ -19,6 +19,7 @@ from alttrain_cli.export.job import FAILED
 from alttrain_cli.export.proof import NEAR_TIE
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.storage.run import Run
+from tests.command_lines import result_of
 from tests.trained import write_run
 from tests.warm import Warm
 
@@ -205,7 +206,7 @@ def test_the_adapter_is_exported_with_the_template_of_training_and_its_base_by_n
 ) -> None:
     done = run("export", r1.path, "--format", "adapter,merged", "--json", "--out", tmp_path)
     assert done.exit_code == 0, done.output
-    printed = {Path(one.pop("folder")): one for one in map(json.loads, done.stdout.splitlines())}
+    printed = {Path(one.pop("folder")): one for one in result_of(done.stdout)["exports"]}
     assert printed == {
         folder: json.loads((folder / "export.json").read_text()) for folder in tmp_path.iterdir()
     }

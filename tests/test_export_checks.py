@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
-from alttrain_cli.errors import RunError
+from alttrain_cli.engine import weight_sizes
+from alttrain_cli.errors import ModelError, RunError
 from alttrain_cli.export import llama_process, push
 from alttrain_cli.export.gguf import QUANTISED, GgufFormat
-from alttrain_cli.export.preflight import check_room
+from alttrain_cli.export.preflight import SPARE, check_room
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import Run
@@ -101,7 +102,6 @@ def test_a_base_model_with_other_weights(run: Run) -> None:
         (("--format", "gguf", "--quantize", "q4"), ("no such type", "Did you mean 'q4_k_m'?")),
         (("--format", "gguf", "--quantize", "q3"), ("no such type", "Did you mean 'q3_k_m'?")),
         (("--format", "gguf", "--quantize", "iq2_xxs"), ("no such type",)),
-        (("--json", "--dry-run"), ("--json has no effect with --dry-run",)),
         (("--quantize", "q8_0"), ("--quantize has no effect without --format gguf or ollama",)),
         (("--format", "merged,adapter", "--push", "me/x"), ("--push takes one format",)),
         (("--push", "my model"), ("not a repository", "OWNER/NAME")),
@@ -140,8 +140,80 @@ def test_a_model_of_the_hub_has_the_size_of_its_files_in_the_cache(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**30))
     with pytest.raises(RunError, match=rf"1\.0 GiB free, but this export needs {least}"):
         check_room(recipe, tmp_path, 1.0)
-    (kept / "snapshots" / ("c" * 40) / "model.safetensors").unlink()
-    check_room(recipe, tmp_path, 1.0)  # the size is unknown
+
+
+@pytest.fixture
+def of_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """The recipe of a model of which the cache has one of two files of weights, of 1 GiB each."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(weight_sizes, "is_offline", lambda: False)
+    kept = tmp_path / "hub" / "models--a--b"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("c" * 40)
+    snapshot = kept / "snapshots" / ("c" * 40)
+    snapshot.mkdir(parents=True)
+    files = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    write_json(snapshot / "config.json", {"model_type": "llama"})
+    write_json(snapshot / "model.safetensors.index.json", {"weight_map": dict(zip("xy", files, strict=True))})
+    (snapshot / files[0]).touch()
+    sizes = {**dict.fromkeys(files, 2**30), "original.pth": 2**40, "config.json": 1}
+
+    def model_info(api: Any, name: str, *, revision: str, files_metadata: bool, timeout: float) -> Any:
+        assert (name, revision, files_metadata) == ("a/b", "c" * 40, True)
+        assert 0 < timeout < 60
+        named = namedtuple("named", "rfilename size")
+        return namedtuple("info", "siblings")([named(*one) for one in sizes.items()])
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 5 * 2**29))
+    return Recipe.load("smollm2-135m", ("model.name=a/b", *SHAPE))
+
+
+def test_what_must_be_downloaded_is_counted_too(of_hub: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"2\.5 GiB free, but this export needs 3\.1"):  # 2 written, 1 fetched
+        check_room(of_hub, tmp_path, 1.0)
+    assert check_room(of_hub, tmp_path, 0.5) == (2 * 2**30 + SPARE, 5 * 2**29)
+
+
+def test_a_download_that_the_disk_of_the_cache_has_no_room_for(
+    of_hub: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight_sizes.check_download("a/b", "c" * 40)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**29))
+    with pytest.raises(ModelError, match=r"cache has 0\.5 GiB free, but the download needs 1\.0"):
+        weight_sizes.check_download("a/b", "c" * 40)
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_without_the_hub_the_recipes_shape_decides_and_without_it_the_size_is_not_known(
+    of_hub: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, offline: bool
+) -> None:
+    calls = []
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        calls.append(1)
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    monkeypatch.setattr(weight_sizes, "is_offline", lambda: offline)
+    room = check_room(of_hub, tmp_path, 1.0)
+    assert room.needed is None
+    assert "not known" in room.in_words
+    shape = Recipe.load("smollm2-135m").model.shape
+    assert shape
+    known = of_hub.model_copy(update={"model": of_hub.model.model_copy(update={"shape": shape})})
+    assert check_room(known, tmp_path, 1.0).needed == 4 * shape.parameters + SPARE  # written and fetched
+    assert bool(calls) is not offline
+
+
+def test_an_out_that_is_below_a_file_or_no_place_for_files(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for more in ((), ("--dry-run",)):
+        refused(export(run.path, "--out", tmp_path / "file" / "x", *more), "file is not a folder")
+        if Path("/proc/self").is_dir():
+            refused(export(run.path, "--out", "/proc/x", *more), "/proc/x: no files can be written here")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +319,10 @@ def test_a_hub_that_cannot_be_reached_or_must_not_be(
     refused(export(run.path, "--push", "me/x"), "HF_HUB_OFFLINE")
 
 
-def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(run: Run, hub: type[Hub]) -> None:
+def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(
+    run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     done = export(run.path, "--push", "me/x", "--dry-run")
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
@@ -255,6 +330,9 @@ def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(run: Run, hu
     for words in ("export/merged", *files, "me/x (private if it is new)", "## Not tested"):
         assert words in said, words
     assert done.output.splitlines()[-1] == f"next: alttrain export {run.path} --push me/x"
+    card = done.output.partition("---")[2].splitlines()
+    assert all(len(line) <= 80 or line.startswith(("alttrain ", "next: ")) for line in card)
+    assert "GiB free, 0.1 GiB needed" in said
     assert hub.calls == []
 
 

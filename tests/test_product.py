@@ -18,6 +18,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.engine.embedded import embedded_model
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.refusal import is_refusal
+from tests.command_lines import result_of
 
 pytestmark = pytest.mark.model
 
@@ -198,6 +199,6 @@ def chat() -> None:
         stored = completions(root)[-1]
         prompt = stored["messages"][-1]["content"]
         line = ["chat", "cut", "-p", prompt, "--greedy", "--max-new-tokens", str(TOKENS), *more]
-        found = json.loads(alttrain(*line, "--json").splitlines()[-1])
+        [found] = result_of(alttrain(*line, "--json"))
         sections = ("understanding", "assessment", "reasoning", "answer")
         assert [found[name] for name in sections] == [stored[name] for name in sections]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
+from tests.command_lines import result_of
 from tests.multiplexer import TMUX, Multiplexer
 from tests.servers import Fault, Served, chat_server
 from tests.terminals import Terminal
@@ -283,12 +284,13 @@ def test_a_script_gets_the_answer_alone(served: Served) -> None:
     )
 
 
-def test_a_script_gets_one_object_a_completion(served: Served, tmp_path: Path) -> None:
+def test_a_script_gets_the_completions_in_one_document(served: Served, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "harm"}\n{"prompt": "hello"}\n')
     words = ["chat", "--base-url", served.base_url, "--json", "--prompts", str(tmp_path / "p.jsonl")]
     done = CliRunner().invoke(app, words)
     assert done.stderr == ""
-    first, second = map(json.loads, done.stdout.splitlines())
+    first, second = result_of(done.stdout)
+    assert len(done.stdout.splitlines()) == 4  # each as it arrives
     assert (first["verdict"], first["refused"], first["state"]) == ("harmful", True, "closed")
     assert (second["prompt"], second["verdict"], second["state"]) == ("hello", "missing", "absent")
     assert first["model"] == "tiny"
@@ -300,7 +302,7 @@ def test_a_server_and_its_model_are_one_word_and_the_old_options_mean_the_same(t
     with chat_server(answer, models=("small", "large")) as two:
         for words in ([f"{two.base_url} large"], ["--base-url", two.base_url, "--model", "large"]):
             done = CliRunner().invoke(app, ["chat", *words, "-p", "hello", "--json"])
-            assert json.loads(done.stdout)["model"] == "large"
+            assert result_of(done.stdout)[0]["model"] == "large"
         assert [request["model"] for request in two.requests] == ["large", "large"]
         done = CliRunner().invoke(app, ["chat", two.base_url, "-p", "hello"])
     assert done.exit_code == 2

@@ -26,6 +26,7 @@ from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run, RunState
 from alttrain_cli.training.run_setup import open_for_resume
+from tests.command_lines import result_of
 from tests.run_folders import PROBES, TRAINED, evaluate, make, screen
 from tests.samples import put
 
@@ -138,12 +139,8 @@ def test_runs_are_found_in_named_folders_and_a_folder_that_is_missing_is_an_erro
     empty = Path("empty")
     empty.mkdir()
     assert f"none in {empty.absolute()}" in " ".join(alttrain("runs", "--in", "empty").output.split())
-    shown = [
-        json.loads(line)["run"]
-        for line in alttrain(
-            "runs", "--in", "elsewhere", "--in", "elsewhere/deep", "--json"
-        ).output.splitlines()
-    ]
+    found = alttrain("runs", "--in", "elsewhere", "--in", "elsewhere/deep", "--json")
+    shown = [one["run"] for one in result_of(found.output)]
     assert sorted(shown) == ["elsewhere/b", "elsewhere/deep/a"]
     failed = alttrain("runs", "--in", "nowhere")
     assert failed.exit_code == 2
@@ -156,7 +153,7 @@ def test_a_scorecard_is_read_as_evaluation_writes_it(tmp_path: Path) -> None:
     scores = read_scores(run)
     assert scores
     assert (scores.structure, scores.refused_harmful, scores.refused_benign) == ((6, 12), (3, 4), (1, 4))
-    shown = json.loads(alttrain("runs", "--json").output)
+    [shown] = result_of(alttrain("runs", "--json").output)
     assert shown["harmful_refused"] == {"hits": 3, "n": 4}
     assert shown["evaluated"] is True
     card = json.loads((run / "eval" / "scorecard.json").read_text())
@@ -171,6 +168,12 @@ def test_a_scorecard_is_read_as_evaluation_writes_it(tmp_path: Path) -> None:
     again = read_scores(run)
     assert again
     assert (again.refused_harmful, again.refused_benign) == ((3, 4), (1, 4))
+    # an evaluation of attacks alone has none of these rates, and those of training stay
+    of_attacks = [{**one, "mode": "zero"} for one in card["suites"]]
+    write_json(run / "eval" / "scorecard.json", {**card, "pooled": {}, "suites": of_attacks})
+    listed = alttrain("runs").output
+    for shown in ("(12/12)", "(6/6)", "(1/6)", "in brackets: from held-out prompts"):
+        assert shown in listed
 
 
 def test_a_scorecard_that_is_wrong_is_a_problem_of_that_run_alone() -> None:
@@ -235,26 +238,6 @@ def test_the_step_after_a_comparison_finishes_the_run_that_is_not_trained() -> N
         "next: alttrain train --recipe runs/b/recipe.yaml"
         in alttrain("runs", "compare", first, second).output
     )
-
-
-@pytest.mark.parametrize(
-    ("harmful", "benign", "title"),
-    [(6, 4, "The run refuses everything"), (2, 0, "The run refuses nothing"), (3, 3, "")],
-)
-def test_a_run_that_refuses_nearly_all_or_nothing_names_the_page_that_says_why(
-    harmful: int, benign: int, title: str
-) -> None:
-    run = make("runs/a", probes={**PROBES, "refused": {"harmful": harmful, "benign": benign}})
-    shown = " ".join(alttrain("runs", "show", run).output.split())
-    assert (f'see "{title}" in docs/troubleshooting.md' in shown) is bool(title)
-    page = Path(__file__).parent.parent / "docs" / "troubleshooting.md"
-    assert f"\n{title}" in page.read_text(encoding="utf-8")
-
-
-def test_a_comparison_says_what_counts_in_brackets_are() -> None:
-    first, second = make("runs/a", probes=PROBES), make("runs/b", probes=PROBES)
-    shown = alttrain("runs", "compare", first, second).output
-    assert "in brackets: from held-out prompts after training" in shown
 
 
 def test_a_run_is_not_compared_with_itself() -> None:
@@ -374,7 +357,7 @@ def test_inside_a_run_that_run_is_found(below: str, monkeypatch: pytest.MonkeyPa
     (run / "eval" / "smoke-harmful").mkdir(parents=True)
     monkeypatch.chdir(run / below)
     assert Run.all() == [run]
-    assert json.loads(alttrain("runs", "--json").output)["run"] == str(run)
+    assert result_of(alttrain("runs", "--json").output)[0]["run"] == str(run)
     assert f"alttrain eval {run}" in alttrain().output.replace("\n", "")
     assert Run.all([Path()]) == ([] if below else [Path()])
 
@@ -403,9 +386,9 @@ def test_what_was_half_deleted_is_no_run(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("command", ["show", "rm", "prune", "compare"])
 def test_an_option_of_the_list_has_no_effect_before_a_subcommand(command: str) -> None:
     run = make("runs/a")
-    result = alttrain("runs", "--json", command, run, *([run] if command == "compare" else []))
+    result = alttrain("runs", "--in", ".", command, run, *([run] if command == "compare" else []))
     assert result.exit_code == 2
-    assert "--json has no effect" in result.output
+    assert "--in has no effect" in result.output
 
 
 def test_an_interrupted_run_without_its_data_is_shown_and_not_resumed() -> None:
@@ -446,7 +429,7 @@ def test_a_comparison_as_json_holds_what_is_shown(tmp_path: Path) -> None:
     (second / "recipe.yaml").write_text(Recipe.load("smollm2-135m", ("lora.r=8",)).to_yaml())
     for run in (first, second):
         evaluate(run, tmp_path / run.name)
-    shown = json.loads(alttrain("runs", "compare", first, second, "--json").output)
+    shown = result_of(alttrain("runs", "compare", first, second, "--json").output)
     assert [one["run"] for one in shown["runs"]] == ["runs/a", "runs/b"]
     assert shown["settings"] == [{"key": "lora.r", "first": "16", "second": "8"}]
     assert shown["scores"][1]["first"] | {"low": 0, "high": 0} == {

@@ -29,7 +29,7 @@ import sys
 from functools import partial
 from tests.scripted import ScriptedBackend
 from alttrain_cli.cli import main
-from alttrain_cli.commands import serve
+from alttrain_cli.commands.serve import steps as serve
 from alttrain_cli.serve.limits import ServeLimits
 from tests.serve_here import Words
 
@@ -89,8 +89,10 @@ def test_in_a_pipe_it_writes_plain_lines_and_a_signal_ends_it(
 ) -> None:
     with running(tmp_path) as process:
         assert process.stdout
-        lines = [process.stdout.readline() for _ in range(5)]
-        assert [line[:12].strip() for line in lines] == ["address", "models", "curl", "Python", "Open WebUI"]
+        lines = [process.stdout.readline() for _ in range(8)]
+        labels = [line[:12].strip() for line in lines if not line.startswith(" ")]
+        assert labels == ["address", "models", "curl", "Python", "Open WebUI"]
+        assert max(len(line.rstrip()) for line in lines) <= 80
         assert lines[1].split(maxsplit=1)[1] == f"{RECIPE} (fine-tuned), base (adapter switched off)\n"
         url = lines[0].split()[1]
         with httpx.stream(
@@ -143,9 +145,9 @@ def test_on_a_terminal_it_shows_a_live_line_and_a_curl_line_that_works(tmp_path:
     ) as screen:
         screen.expect("address", "Ctrl-C stops the server.", "0 completed · 0 in flight")
         url = screen.text.partition("address")[2].split()[0]
-        curl = screen.text.partition("curl")[2].partition("Python")[0].replace("\r\n", "").strip()
+        curl = screen.text.partition("curl")[2].partition("Python")[0].replace("\r\n", "\n").strip()
         assert url in curl
-        curl = curl.replace(f'"model": "{RECIPE}"', '"model": "base"')
+        curl = curl.replace(f'"model":"{RECIPE}"', '"model":"base"')
         done = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "As the base."
         screen.expect("1 completed · 0 in flight")
@@ -163,13 +165,13 @@ def test_on_a_terminal_it_shows_a_live_line_and_a_curl_line_that_works(tmp_path:
 def test_a_key_is_taken_from_the_environment_and_shown_nowhere(tmp_path: Path) -> None:
     with running(tmp_path, "--api-key-env", "MY_KEY", MY_KEY="s3cret") as process:
         assert process.stdout
-        lines = [process.stdout.readline() for _ in range(5)]
+        lines = [process.stdout.readline() for _ in range(9)]
         url = lines[0].split()[1]
         assert httpx.get(f"{url}/models", timeout=60).status_code == 401
         key = {"Authorization": "Bearer s3cret"}
         assert httpx.get(f"{url}/models", headers=key, timeout=60).status_code == 200
-        assert "Bearer $MY_KEY" in lines[2]
-        assert 'os.environ["MY_KEY"]' in lines[3]
+        assert "Bearer $MY_KEY" in "".join(lines[2:7])
+        assert 'os.environ["MY_KEY"]' in lines[7]
         assert "s3cret" not in "".join(lines) + (tmp_path / "err").read_text()
 
 

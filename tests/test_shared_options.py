@@ -37,15 +37,17 @@ def alttrain(*words: str) -> Result:
 )
 def test_every_command_shows_its_version_with_the_same_option(command: tuple[str, ...]) -> None:
     assert alttrain(*command, "--version").output == f"alttrain {__version__}\n"
-    assert "--offline" in alttrain(*command, "--help").output
+    assert {"--json", "--offline"} <= {*alttrain(*command, "--help").output.split()}
 
 
 @pytest.mark.parametrize(
     "words",
-    [("--quiet", "runs", "show", "x"), ("runs", "--quiet", "show", "x"), ("runs", "show", "--quiet", "x"), ("runs", "show", "x", "--quiet")],
+    [("--quiet", "runs", "show", "x"), ("runs", "--quiet", "show", "x"), ("runs", "show", "--quiet", "x"), ("runs", "show", "x", "--quiet"), ("--json", "runs", "show", "x"), ("runs", "show", "x", "--json")],
 )  # fmt: skip
 def test_an_option_of_every_command_may_stand_anywhere(words: tuple[str, ...]) -> None:
-    assert alttrain(*words).output == "Error: x: no such run. To list the runs: alttrain runs\n"
+    shown = alttrain(*words)
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert shown.stderr == "Error: x: no such run. To list the runs: alttrain runs\n"
 
 
 def test_quiet_leaves_the_result_and_errors_and_ends_with_the_command(

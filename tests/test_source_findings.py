@@ -13,6 +13,7 @@ from alttrain_cli.data import published_files
 from alttrain_cli.evaluation.suites import items
 from alttrain_cli.evaluation.suites.check import check_suite
 from alttrain_cli.evaluation.suites.suite import all_suites
+from tests.command_lines import result_of
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +58,7 @@ def test_a_wrong_count_is_a_problem_and_ends_with_exit_code_3(
     names = ("strongreject", "smoke-benign", "harmbench")
     monkeypatch.setattr(sources, "all_suites", lambda: {one: all_suites()[one] for one in names})
     result = CliRunner().invoke(app, ["doctor", "--sources", "--json"])
-    found = {
-        one["check"]: one
-        for one in map(json.loads, filter(lambda x: x[:1] == "{", result.stdout.splitlines()))
-    }
+    found = {one["check"]: one for one in result_of(result.stdout)["findings"]}
     assert [found[name]["level"] for name in names] == ["problem", "ok", "note"]
     assert "holds 300 items; StrongREJECT has 313" in found["strongreject"]["found"]
     assert found["safechain"]["level"] == "note"

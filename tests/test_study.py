@@ -35,7 +35,7 @@ from alttrain_cli.study.plan import plan_step, plan_study
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status, Step
 from alttrain_cli.training import time_plan
-from tests.command_lines import context_of
+from tests.command_lines import context_of, result_of
 from tests.fake_alttrain import write_card
 from tests.warm import Process, Warm
 
@@ -261,17 +261,6 @@ def test_a_study_has_the_attacker_and_the_budget_of_its_adaptive_suites(here: Pa
     for more in ("methods=[untrained]", "modes=[zero]"):
         without = small("methods=[alttrain]", more, attack).grid.steps[-1]
         assert "--threshold" not in without.words()
-
-
-def test_the_list_has_every_shipped_study_with_what_its_table_compares(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = CliRunner().invoke(app, ["study", "list"]).output.splitlines()
-    named = [line.partition(":")[0] for line in lines if line[:1].strip()]
-    assert named == [*(path.stem for path in shipped_studies()), "next"]
-    assert "number of rows on R1-8B: 0.5K rows, 1K rows, 3K rows" in " ".join(lines)
-    assert max(map(len, lines)) <= 80
 
 
 def test_a_study_that_is_not_there_is_one_line() -> None:
@@ -669,7 +658,7 @@ def test_a_step_that_is_done_shows_its_time_beside_the_expected_one_in_the_plan_
     page = " ".join(place.table()[1].read_text(encoding="utf-8").split())
     assert "<td>38 s</td><td>33 s</td>" in page
     assert "<td>38 s</td><td>12 s, resumed</td>" in page
-    records = [json.loads(line) for line in CliRunner().invoke(app, [*given, "--json"]).stdout.splitlines()]
+    records = result_of(CliRunner().invoke(app, [*given, "--json"]).stdout)
     assert {one["money"] for one in records if one["status"] == "done"} == {0.0}
     for one in records:
         if one["status"] == "missing":
@@ -717,7 +706,7 @@ def test_a_plan_for_a_card_says_how_its_speed_is_known_and_that_the_largest_step
 
 def test_a_plan_is_also_json(here: Path) -> None:
     done = CliRunner().invoke(app, ["study", "plan", "smoke", "--gpu", "24", "--json"])
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = result_of(done.stdout)
     assert len(lines) == 13
     assert lines[0]["status"] == "missing"
     assert lines[0]["command"][:2] == ["alttrain", "build-data"]
@@ -760,7 +749,7 @@ def test_a_cell_of_which_the_paper_has_no_figure_says_so_in_every_format(here: P
     terminal = run_table(place).output
     as_json = [run_table(place, *words).output for words in (["--json"], ["--format", "json"])]
     assert as_json[0] == as_json[1]
-    assert json.loads(as_json[0])["rows"]
+    assert result_of(as_json[0])["rows"]
     assert "--format has no effect with --json" in run_table(place, "--json", "--format", "csv").stderr
     texts = [*(form(table) for form in FORMATS.values()), page.read_text(encoding="utf-8"), terminal]
     for text in (" ".join(text.split()) for text in texts):

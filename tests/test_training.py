@@ -25,6 +25,7 @@ from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.sections import SECTIONS
 from alttrain_cli.training.memory_plan import Batching
+from tests.command_lines import result_of
 from tests.tiny import settings
 from tests.warm import Warm, wait_for_line
 
@@ -303,6 +304,6 @@ def test_a_run_writes_its_sections_in_the_order_of_its_rows_and_its_verdict_is_r
     done = warm.run(*line, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     done = warm.run("chat", "run", "-p", row.prompt, "--json", cwd=tmp_path)
-    found = json.loads(done.stdout)
+    [found] = result_of(done.stdout)
     assert {name: found[name] for name in SECTIONS} == {name: row.trace[name] for name in SECTIONS}
     assert (found["verdict"], found["order"]) == (row.label, {})

@@ -8,4 +8,7 @@ from alttrain_cli.training.fit import find_machine, recommended_recipe
 def overview() -> None:
     """Show the way from data to a measured model, and where this folder is on it."""
     found = Overview.found()
-    console.print_overview(found, found.next_command(lambda: recommended_recipe(find_machine())))
+    following = found.next_command(lambda: recommended_recipe(find_machine()))
+    console.name_command("alttrain")
+    console.print_result({"steps": [stage._asdict() for stage in found.stages()], "next": following})
+    console.print_overview(found, following)

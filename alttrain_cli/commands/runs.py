@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.shared.app import App, DefaultGroup
 from alttrain_cli.commands.shared.completion import complete_run
-from alttrain_cli.commands.shared.options import JsonOption, RunArgument, expand_path
+from alttrain_cli.commands.shared.options import RunArgument, expand_path
 from alttrain_cli.errors import AlttrainError, RunError
 from alttrain_cli.runs.entry import find_entries, looked_in, open_entry
 from alttrain_cli.runs.removal import check_removable, remove_checkpoints, remove_run, spare_checkpoints
@@ -29,15 +30,11 @@ _IN = "Look for runs in this folder instead of runs/ and demo/. Repeat it for mo
 @app.command("list")
 def list_runs(
     folders: Annotated[list[Path] | None, typer.Option("--in", metavar="FOLDER", help=_IN)] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List the runs in runs/ and demo/, newest first, with their state and results."""
     given = [expand_path(folder) or folder for folder in folders or ()]
     entries = find_entries(given)
-    if as_json:
-        for entry in entries:
-            console.print_json(entry.record())
-        return
+    console.print_result([entry.record() for entry in entries])
     if not entries:
         console.print_lines([("runs:", f"none in {looked_in(given)}")])
         return console.print_next("alttrain runs --in ." if Run.all([Path()]) else "alttrain")
@@ -46,17 +43,15 @@ def list_runs(
 
 
 @app.command()
-def show(run: RunArgument, as_json: JsonOption = False) -> None:
+def show(run: RunArgument) -> None:
     """Show one run: its origin, its training, its evaluations, and its size on disk."""
     entry = open_entry(run)
-    if as_json:
-        console.print_json(entry.record())
-    else:
-        console.print_run(entry, entry.next_after_show)
+    console.print_result(entry.record())
+    console.print_run(entry, entry.next_after_show)
 
 
 @app.command()
-def compare(first: RunArgument, second: RunArgument, as_json: JsonOption = False) -> None:
+def compare(first: RunArgument, second: RunArgument) -> None:
     """Show which settings of two runs differ, and their results side by side."""
     from alttrain_cli.runs.comparison import differing_settings, score_pairs  # reads YAML: 0.1 s
 
@@ -66,15 +61,13 @@ def compare(first: RunArgument, second: RunArgument, as_json: JsonOption = False
     settings = differing_settings(*entries)
     scores = [entry.scores for entry in entries]
     pairs = score_pairs(scores[0], scores[1]) if scores[0] and scores[1] else []
-    if as_json:
-        console.print_json(
-            {
-                "runs": [entry.record() for entry in entries],
-                "settings": [setting._asdict() for setting in settings],
-                "scores": [pair.record() for pair in pairs],
-            }
-        )
-        return
+    console.print_result(
+        {
+            "runs": [entry.record() for entry in entries],
+            "settings": [setting._asdict() for setting in settings],
+            "scores": [pair.record() for pair in pairs],
+        }
+    )
     console.print_comparison(entries, settings, pairs)
     untrained = next((one for one in entries if one.state is not RunState.FINISHED), None)
     evaluate = shlex.join(["alttrain", "eval", str(first), "--baseline", str(second)])
@@ -90,12 +83,14 @@ def remove(runs: RunsArgument, yes: YesOption = False) -> None:
         check_removable(run)
         if state is RunState.TRAINING:
             raise RunError(f"{run}: is being trained. Stop it first.")
-    console.print_sizes([(run, size_of(run)) for run in runs])
+    sizes = [(run, size_of(run)) for run in runs]
+    console.print_sizes(sizes)
     if not _agreed(f"Delete {'this run' if len(runs) == 1 else f'these {len(runs)} runs'}?", yes=yes):
         return
     for run in runs:
         remove_run(run)
         console.print_lines([("deleted:", run)])
+    _print_deleted(sizes)
 
 
 @app.command()
@@ -115,6 +110,7 @@ def prune(
     spare = [(path, size_of(path)) for run in idle for path in spare_checkpoints(run)]
     if not spare:
         console.print_lines([("checkpoints:", "none to delete")])
+        _print_deleted([])
         return
     console.print_sizes(spare)
     if not _agreed(f"Delete {counted(len(spare), 'checkpoint')}?", yes=yes):
@@ -122,6 +118,11 @@ def prune(
     for run in idle:
         remove_checkpoints(run)
     console.print_lines([("deleted:", counted(len(spare), "checkpoint"))])
+    _print_deleted(spare)
+
+
+def _print_deleted(sizes: Sequence[tuple[Path, int]]) -> None:
+    console.print_result({"deleted": [{"path": str(path), "bytes": size} for path, size in sizes]})
 
 
 def _once(runs: list[Path]) -> list[Path]:
@@ -136,9 +137,10 @@ def _agreed(question: str, *, yes: bool) -> bool:
         raise AlttrainError(
             "Nothing was deleted: there is no terminal to confirm it. To delete without one, add --yes."
         )
-    agreed = typer.confirm(question, default=False)
+    agreed = typer.confirm(question, default=False, err=True)
     if not agreed:
         console.print_lines([("deleted:", "nothing")])
+        _print_deleted([])
     return agreed
 
 

@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from alttrain_cli.console.preview import print_previews
     from alttrain_cli.console.recipes import print_differences, print_recipe_fits
     from alttrain_cli.console.reporter import Reporter
+    from alttrain_cli.console.result import (
+        answer_in_json,
+        name_command,
+        print_result,
+        result_list,
+        wants_json,
+    )
     from alttrain_cli.console.runs import print_comparison, print_run, print_runs, print_sizes
     from alttrain_cli.console.scorecard import print_report
     from alttrain_cli.console.serving import ServerView, print_server
     from alttrain_cli.console.streams import OutputError, accept_loss, protect_streams, summary
-    from alttrain_cli.console.study import (
-        StudyView,
-        print_studies,
-        print_study_plan,
-        print_study_table,
-        print_submitted,
-    )
+    from alttrain_cli.console.study import StudyView, print_study_plan, print_study_table, print_submitted
     from alttrain_cli.console.terminal import (
         THEME,
         duration,
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
         out,
         plain,
         print_error,
-        print_json,
         print_lines,
         print_next,
         print_table,
+        print_text,
         print_warning,
         status,
     )
@@ -58,14 +59,15 @@ _FILES = {
     "preview": "print_previews",
     "recipes": "print_differences print_recipe_fits",
     "reporter": "Reporter",
+    "result": "answer_in_json name_command print_result result_list wants_json",
     "runs": "print_comparison print_run print_runs print_sizes",
     "scorecard": "print_report",
     "serving": "ServerView print_server",
     "streams": "OutputError accept_loss summary protect_streams",
-    "study": "StudyView print_studies print_study_plan print_study_table print_submitted",
+    "study": "StudyView print_study_plan print_study_table print_submitted",
     "terminal": (
-        "THEME duration err keep_quiet out plain print_error print_json print_lines print_next print_table "
-        "print_warning status"
+        "THEME duration err keep_quiet out plain print_error print_lines print_next print_table "
+        "print_text print_warning status"
     ),
     "training": "TrainingView print_plan print_run_summary",
 }

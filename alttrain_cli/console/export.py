@@ -21,7 +21,7 @@ def print_exports(exports: "Sequence[Export]") -> None:
         print_lines([("folder:", one.folder), *(line for proof in one.proofs for line in _lines(proof))])
 
 
-def print_planned_exports(job: "ExportJob", *, has_token: bool) -> None:
+def print_planned_exports(job: "ExportJob", disk: str, *, has_token: bool) -> None:
     """Print the planned files and uploads of an export, and its model card. A token is never shown."""
     for one in job.formats:
         print_lines(
@@ -29,6 +29,7 @@ def print_planned_exports(job: "ExportJob", *, has_token: bool) -> None:
                 ("folder:", job.out / one.name),
                 ("files:", one.files),
                 ("with:", f"README.md, {EXPORTED_RECIPE}"),
+                ("disk:", disk),
             ]
         )
     if job.repo is not None:
@@ -39,7 +40,8 @@ def print_planned_exports(job: "ExportJob", *, has_token: bool) -> None:
             ]
         )
     out().print()
-    out().print(plain(job.card().text()), soft_wrap=True)
+    for line in job.card().text().splitlines():  # a command stays one line, which can be copied
+        out().print(plain(line), soft_wrap=line.startswith("alttrain ") or " " not in line.strip())
 
 
 def print_export_end(exports: "Sequence[Export]", address: str | None) -> None:

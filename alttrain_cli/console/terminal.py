@@ -1,13 +1,12 @@
 """The terminal: its theme, standard output and error, text made safe, lines and tables."""
 
-import json
 import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
+from alttrain_cli.console.result import wants_json
 from alttrain_cli.text import escape_hidden
 
 THEME = Theme(
@@ -63,8 +63,8 @@ def keep_quiet(wanted: bool) -> None:
 
 
 def out() -> Console:
-    """Return a console on what is standard output now: results go there."""
-    return _Console(file=sys.stdout, theme=THEME, highlight=False)
+    """Return a console on what is standard output now: results go there, unless they are wanted as JSON."""
+    return _Console(file=sys.stdout, theme=THEME, highlight=False, quiet=wants_json())
 
 
 def err() -> Console:
@@ -119,12 +119,11 @@ def print_warning(message: str, console: Console | None = None) -> None:
     print_sentence(console or err(), Text("Warning: ", style="warning") + plain(message))
 
 
-def print_json(value: Any) -> None:
-    """Print a value as one line of JSON on standard output; hidden characters are \\u escapes."""
-    text = json.dumps(value, ensure_ascii=False)
-    shown = "".join(one if escape_hidden(one) == one else json.dumps(one)[1:-1] for one in text)
-    sys.stdout.write((text if escape_hidden(text) == text else shown) + "\n")
-    sys.stdout.flush()
+def print_text(text: str) -> None:
+    """Print a text that other programs read, exactly as it is."""
+    if not wants_json():
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def print_lines(lines: Iterable[tuple[str, object]]) -> None:

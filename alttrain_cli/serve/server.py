@@ -21,14 +21,13 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.activity import Activity
 from alttrain_cli.serve.app import LOCAL_NAMES, Service, make_app
 from alttrain_cli.serve.dispatcher import Dispatcher
-from alttrain_cli.serve.limits import ServeLimits
+from alttrain_cli.serve.limits import LAST_PORT, USUAL_PORT, ServeLimits
 
 if TYPE_CHECKING:
     from uvicorn import Server
 
 _TICK = 0.2  # seconds between two looks at signals, and two drawings of the screen
 BACKLOG = 2048  # connections that may wait to be accepted
-USUAL_PORT, LAST_PORT = 8000, 65_535
 
 
 @dataclass(frozen=True)

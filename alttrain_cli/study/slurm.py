@@ -37,6 +37,9 @@ class Submission(NamedTuple):
     after: tuple[str, ...]  # the jobs that must end before it
     is_new: bool
 
+    def record(self) -> dict[str, Any]:
+        return {**self.plan.record(), "job": self.job, "after": list(self.after), "is_new": self.is_new}
+
 
 class After(NamedTuple):
     """The jobs before a step: those that it needs, and those that write the same files, done or not."""

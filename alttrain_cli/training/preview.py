@@ -1,7 +1,7 @@
 """The preview of a data file: rows as the model will see them, to check what is trained."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
@@ -15,6 +15,9 @@ class RenderedRow(NamedTuple):
 
     title: str
     spans: list[Span]
+
+    def record(self) -> dict[str, Any]:
+        return {"title": self.title, "spans": [span._asdict() for span in self.spans]}
 
 
 def render_rows(recipe: Recipe, rows: Sequence[Row], count: int) -> list[RenderedRow]:

@@ -171,7 +171,7 @@ CHAT = [
         ("smollm2-135m", "--set", "threshold=0.5", "-p", "x"),
         "a threshold has no effect",
     ),
-    _chat("json-alone", ("smollm2-135m", "--json"), "--json has no effect without -p or --prompts"),
+    _chat("json-alone", ("smollm2-135m", "--json"), "--json has no effect without -p, --prompts or --attack"),
     _chat(
         "compare-base",
         ("smollm2-135m", "--compare", "--base", "-p", "a"),

@@ -105,6 +105,7 @@ def _models(
 
 def _report(context: typer.Context, options: BuildOptions, result: BuildResult) -> None:
     with console.summary():
+        console.print_result(result.record())
         console.print_build(result)
     result.audit.check(result.rows)
     if warning := result.usage.check(result.rows):
@@ -126,6 +127,7 @@ def _audit(rows: Path, suites: dict[str, list[str]], show: int) -> None:
     check_ordinary(rows)
     with console.status(f"Auditing {rows} ..."):
         result = audit_file(rows, suites, first=show)
+    console.print_result({"file": str(rows), "audit": result.record()})
     console.print_audit(result)
     result.check(rows)
     _print_training(rows, one_label=not result.has_both_labels)

@@ -43,8 +43,10 @@ def play(context: typer.Context, options: ChatOptions) -> None:
     with choice.opened(progress) as setup_of, closing(open_backend(found, progress)) as backend:
         check_threshold(backend, settings.sampling)
         sampling = fit(settings, backend, QuietScreen(console.print_warning)).sampling
-        done = play_one(suite, options.goal or "", backend, setup_of(backend), sampling, console.print_reply)
-        console.print_end(done)  # to close a model takes seconds
+        goal, setup = options.goal or "", setup_of(backend)
+        played = play_one(suite, goal, backend, setup, sampling, console.print_reply)
+        console.print_result({"attack": suite.name, "goal": goal, **played.record()})
+        console.print_end(played.done)  # to close a model takes seconds
     if isinstance(found, Target) and found.run:
         names = [field.name for field in fields(AttackOptions)]
         typed = words_of(context, [*names, "suite_file"] if suite.source.own else names)

@@ -5,21 +5,20 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alttrain_cli import console
-from alttrain_cli.backends.open import Address, Remote, find
-from alttrain_cli.backends.target import Target
-from alttrain_cli.chat.files import read_prompt, read_prompts
 from alttrain_cli.commands.shared.attack_options import AttackOptions
 from alttrain_cli.commands.shared.completion import complete_target
 from alttrain_cli.commands.shared.options import EngineOptions, untrained_recipe_option
 from alttrain_cli.commands.shared.rules import Rule, check
 from alttrain_cli.errors import RunError
-from alttrain_cli.runs.entry import RunEntry
-from alttrain_cli.storage.run import Run
+
+if TYPE_CHECKING:
+    from alttrain_cli.backends.open import Remote
+    from alttrain_cli.backends.target import Target
 
 _model, _message, _sampling, _session, _attack = (
     partial(typer.Option, rich_help_panel=panel)
@@ -33,7 +32,6 @@ _COMPARE = "Send every message to the base model and to the fine-tuned model, an
 _PROMPT = "Send this message, print the answer and exit. Use - to read it from standard input."
 _PROMPTS = 'File of messages to send one after the other: one per line, or JSONL with the key "prompt".'
 _SYSTEM = "System prompt. Overrides the recipe."
-_JSON = "With -p or --prompts: print one JSON object per line."
 _SET = (
     "Set temperature, top_p, top_k, repetition_penalty, threshold, max_new_tokens, thinking_budget or seed."
 )
@@ -58,7 +56,6 @@ class TalkOptions:
     prompt: Annotated[str | None, _message("--prompt", "-p", metavar="TEXT", help=_PROMPT)] = None
     prompts: Annotated[Path | None, _message(metavar="FILE", help=_PROMPTS)] = None
     system: Annotated[str | None, _message(metavar="TEXT", help=_SYSTEM)] = None
-    as_json: Annotated[bool, _message("--json", help=_JSON)] = False
     changes: Annotated[list[str] | None, _sampling("--set", metavar="KEY=VALUE", help=_SET)] = None
     greedy: Annotated[bool, _sampling("--greedy", help="Use greedy decoding (temperature 0).")] = False
     max_new_tokens: Annotated[int | None, _sampling(metavar="N", help=_MAX)] = None
@@ -73,11 +70,14 @@ class TalkOptions:
     @property
     def interactive(self) -> bool:
         """Whether a person types the messages."""
-        return self.prompt is None and not self.as_json and sys.stdin.isatty()
+        return self.prompt is None and not console.wants_json() and sys.stdin.isatty()
 
     @property
-    def found(self) -> Target | Remote:
+    def found(self) -> "Target | Remote":
         """What the command line names."""
+        from alttrain_cli.backends.open import Address, find
+        from alttrain_cli.backends.target import Target
+
         if self.base_url:
             return Address(self.base_url, self.model)
         found = find(self.target or _chosen_run(self.interactive), self.recipe)
@@ -90,6 +90,8 @@ class TalkOptions:
     @property
     def messages(self) -> list[str]:
         """What is sent before a person types."""
+        from alttrain_cli.chat.files import read_prompt, read_prompts
+
         if self.prompt is not None:
             return [read_prompt(self.prompt, sys.stdin.buffer)]
         file = self.prompts
@@ -109,6 +111,9 @@ class ChatOptions(EngineOptions, AttackOptions, TalkOptions):
 
 def _chosen_run(interactive: bool) -> str:
     """Let a person choose one of the runs."""
+    from alttrain_cli.runs.entry import RunEntry
+    from alttrain_cli.storage.run import Run
+
     runs = Run.trained()
     if not runs:
         raise RunError("There is no run here yet. To chat with a base model: alttrain chat smollm2-135m")

@@ -4,6 +4,7 @@ from functools import partial
 
 import typer
 
+from alttrain_cli import console
 from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.chat.options import ChatOptions
 from alttrain_cli.commands.shared.rules import Rule, recipe_rule, rule_of
@@ -14,7 +15,7 @@ def chat_rules(ctx: typer.Context, options: ChatOptions) -> list[Rule]:
     served = by_url or is_address(target or "")
     keys = [change.partition("=")[0].strip() for change in options.changes or ()]
     twice = next((key for key in keys if keys.count(key) > 1), "")
-    one = "give one of the two"
+    one, is_sent = "give one of the two", scripted or bool(options.prompts or options.attack)
     rule = partial(rule_of, ctx)
     return [
         *_attack_rules(ctx, options),
@@ -26,7 +27,7 @@ def chat_rules(ctx: typer.Context, options: ChatOptions) -> list[Rule]:
         rule("model", by_url, "without --base-url"),
         rule("base", not served, "with a server"),
         rule("compare", not options.base, f"with --base: {one}"),
-        rule("as_json", scripted or options.prompts is not None, "without -p or --prompts"),
+        Rule("--json", console.wants_json(), is_sent, "without -p, --prompts or --attack"),
         rule("prompts", not scripted, f"with -p: {one}"),
         rule("recipe", served or bool(target), "without a model or a server"),
         recipe_rule(target, options.recipe),
@@ -47,6 +48,6 @@ def _attack_rules(ctx: typer.Context, options: ChatOptions) -> list[Rule]:
         rule("suite_file", attack, without),
         *([] if attack else options.attack_rules({}, without)),
         Rule("-p", options.prompt is not None, not attack, other),
-        *(rule(name, not attack, other) for name in ("prompts", "compare", "as_json", "system", "resume")),
+        *(rule(name, not attack, other) for name in ("prompts", "compare", "system", "resume")),
         rule("no_save", not attack, f"{other}: it saves nothing"),
     ]

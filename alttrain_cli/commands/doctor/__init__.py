@@ -7,7 +7,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.completion import complete_recipe, complete_target
-from alttrain_cli.commands.shared.options import JsonOption, take_options
+from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check, recipe_rule
 from alttrain_cli.doctor.finding import Level
 from alttrain_cli.doctor.hub import ask_hub, examine_caches
@@ -40,7 +40,6 @@ class DoctorOptions:
     ] = None
     gpu: Annotated[bool, typer.Option("--gpu", help=_GPU)] = False
     sources: Annotated[bool, typer.Option("--sources", help=_SOURCES)] = False
-    as_json: JsonOption = False
 
 
 @take_options(DoctorOptions)
@@ -61,11 +60,10 @@ def doctor(context: typer.Context, options: DoctorOptions) -> None:
             found += source_findings(progress)
     examined = _examine(word, options.recipe if options.model else None) if word else None
     found += examined.findings if examined else []
-    if options.as_json:
-        for finding in found:
-            console.print_json(finding._asdict())
-    else:
-        console.print_findings(found, examined.row if examined else ())
+    row = examined.row if examined else ()
+    facts = {"findings": [one._asdict() for one in found], "row": [span._asdict() for span in row]}
+    console.print_result(facts)
+    console.print_findings(found, row)
     problems = sum(finding.level is Level.PROBLEM for finding in found)
     if problems:
         raise GateError(f"{counted(problems, 'problem')}. The list above shows what to do.")

@@ -5,7 +5,7 @@ import typer
 from alttrain_cli.commands.eval.options import JudgeOptions, TableOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.app import App, DefaultGroup
-from alttrain_cli.commands.shared.options import JsonOption, take_options
+from alttrain_cli.commands.shared.options import take_options
 
 app = App(cls=DefaultGroup, help="Evaluate a model on suites of prompts and compare it with its base model.")
 
@@ -38,16 +38,16 @@ def report_again(ctx: typer.Context, given: TableOptions) -> None:
 
 
 @app.command("suites")
-def list_suites(as_json: JsonOption = False) -> None:
+def list_suites() -> None:
     """List the suites: size, source, licence, what each needs, and whether its data is on this machine."""
     from alttrain_cli.commands.eval import catalogue
 
-    catalogue.list_suites(as_json)
+    catalogue.list_suites()
 
 
 @app.command("judges")
-def list_judges(as_json: JsonOption = False) -> None:
+def list_judges() -> None:
     """List the judges: what each measures and needs, its licence, and whether it is on this machine."""
     from alttrain_cli.commands.eval import catalogue
 
-    catalogue.list_judges(as_json)
+    catalogue.list_judges()

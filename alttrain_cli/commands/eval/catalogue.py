@@ -13,21 +13,18 @@ from alttrain_cli.storage.run import Run
 from alttrain_cli.training.fit import SMALLEST
 
 
-def list_suites(as_json: bool) -> None:
+def list_suites() -> None:
     """List the suites: size, source, licence, what each needs, and whether its data is here.
 
     In the table, those that are here come first, and those that need an attacker last.
     """
     found = [(suite, is_here(suite)) for suite in all_suites().values()]
-    if as_json:
-        for suite, here in found:
-            console.print_json({**suite.record(), "here": here})
-    else:
-        found.sort(key=lambda one: (one[0].needs == "attacker", not one[1]))
-        console.print_suites(found, GROUPS, _next("--suite smoke"))
+    console.print_result([{**suite.record(), "here": here} for suite, here in found])
+    found.sort(key=lambda one: (one[0].needs == "attacker", not one[1]))
+    console.print_suites(found, GROUPS, _next("--suite smoke"))
 
 
-def list_judges(as_json: bool) -> None:
+def list_judges() -> None:
     found = [
         (
             judge,
@@ -35,11 +32,8 @@ def list_judges(as_json: bool) -> None:
         )
         for judge in CHOSEN.values()
     ]
-    if as_json:
-        for judge, here in found:
-            console.print_json({**judge.record(), "here": here})
-    else:
-        console.print_judges(found, _next("--judge rule"))
+    console.print_result([{**judge.record(), "here": here} for judge, here in found])
+    console.print_judges(found, _next("--judge rule"))
 
 
 def _next(options: str) -> str:

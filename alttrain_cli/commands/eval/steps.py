@@ -121,6 +121,7 @@ def _report(pair: Comparison, given: ReportOptions, at_over_refusal: float | Non
 def _show(
     result: "Report", given: ReportOptions, problems: list[str], published: PublishedPaper | None = None
 ) -> None:
+    console.print_result(result.record(published))
     console.print_report(result, published)
     result.check(problems)
     console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(find_machine().gpu)))

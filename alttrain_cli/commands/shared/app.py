@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from alttrain_cli import console
 from alttrain_cli.commands.shared.every_command import NAMES
-from alttrain_cli.commands.shared.help import Help
+from alttrain_cli.commands.shared.help import Help, command_of
 from alttrain_cli.text import quoted
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-COMPLETING = "_ALTTRAIN_COMPLETE"  # set by the shell's script
 # Older names of options, and the name that replaces each. They are not shown, and work until version 0.2.
 OLD_NAMES = {
     "--trust": "--on-disagreement",
@@ -35,6 +35,10 @@ OLD_NAMES = {
 
 class Command(Help, TyperCommand):
     """A command with our help. Options also have their old names; most of them may be given once."""
+
+    def invoke(self, ctx: Any) -> Any:
+        console.name_command(command_of(ctx))
+        return super().invoke(ctx)
 
     def make_parser(self, ctx: Any) -> Any:
         """Return click's parser, which also reads old names, and refuses values without an effect."""
@@ -87,7 +91,7 @@ class DefaultGroup(Group):
         """Put the first command in front, unless a command is named, or nearly so."""
         shared = list(takewhile(NAMES.__contains__, args))
         args = args[len(shared) :]
-        if not args and COMPLETING in os.environ:  # the shell completes the first word
+        if not args and "_ALTTRAIN_COMPLETE" in os.environ:  # the shell completes the first word
             return super().parse_args(ctx, shared)
         late = "" if self._argument else next((one for one in args[1:] if one in self.commands), "")
         if late and _is_option(args[0]):

@@ -21,6 +21,17 @@ def _offline(context: typer.Context, wanted: bool) -> None:
         network.go_offline()
 
 
+def answer_in_json(context: typer.Context) -> None:
+    """Print the result of this command as JSON."""
+    console.answer_in_json(True)
+    context.find_root().call_on_close(lambda: console.answer_in_json(False))
+
+
+def _json(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        answer_in_json(context)
+
+
 def _quiet(context: typer.Context, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         console.keep_quiet(True)
@@ -42,12 +53,14 @@ def _option(name: str, act: Callable[..., None], help: str) -> Any:
 
 
 _OFFLINE = "Use no network. Models and data must be on this machine."
+_JSON = "Print the result as one JSON document on standard output."
 _app = typer.Typer(add_completion=False)
 
 
 @_app.command()
 def _read(
     offline: Annotated[bool, _option("--offline", _offline, _OFFLINE)] = False,
+    as_json: Annotated[bool, _option("--json", _json, _JSON)] = False,
     quiet: Annotated[bool, _option("--quiet", _quiet, "Print only errors and the result.")] = False,
     verbose: Annotated[
         bool, _option("--verbose", _verbose, "Also print the messages of the libraries.")

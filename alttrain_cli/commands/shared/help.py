@@ -17,7 +17,6 @@ from alttrain_cli.commands.shared.examples import EXAMPLES
 _OPTIONS = "Options"
 _HYPHEN = "\u2011"  # replaces - while lines are wrapped, so that no line ends within --base-url
 _PARAGRAPH = "\n\n"
-_NARROW = 50  # columns; below, a text begins under its option
 _NEED_NOT = " This word may be left out."
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "FILE", "directory": "DIR"}
 
@@ -71,6 +70,11 @@ def typed_path(ctx: Any) -> str:
     return str(ctx.parent.command_path if _is_default(ctx) else ctx.command_path)
 
 
+def command_of(ctx: Any) -> str:
+    """Return the words of a command in full: alttrain eval report."""
+    return " ".join(["alttrain", *ctx.command_path.split()[1:]])
+
+
 def _commands(ctx: Any) -> list[tuple[str, str]]:
     """Return the commands of a group. The one that need not be named is marked."""
     group = ctx.parent.command if _is_default(ctx) else ctx.command
@@ -104,13 +108,7 @@ def _write(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
     if rows:
         kept = [(first, second.replace("-", _HYPHEN)) for first, second in rows]
         with formatter.section(typer.style(title, bold=True)):
-            if formatter.width >= _NARROW:
-                formatter.write_dl(kept, col_max=formatter.width * 3 // 8)
-                return
-            for first, second in kept:
-                formatter.write(f"{' ' * formatter.current_indent}{first}\n")
-                with formatter.indentation():
-                    formatter.write_text(second)
+            formatter.write_dl(kept, col_max=formatter.width * 3 // 8)
 
 
 def _write_options(formatter: Any, options: list[Any], ctx: Any) -> None:
@@ -127,6 +125,4 @@ def _write_examples(formatter: Any, examples: Iterable[tuple[str, str]]) -> None
     """Write examples. A command is never wrapped, so that it can be pasted."""
     for number, (what, line) in enumerate(examples):
         formatter.write(f"\n{typer.style('Examples', bold=True)}:\n" if not number else "")
-        with formatter.indentation():
-            formatter.write_text(what.replace("-", _HYPHEN))
-        formatter.write(f"    {line}\n")
+        formatter.write(f"  {what}\n    {line}\n")

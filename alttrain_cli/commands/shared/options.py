@@ -68,7 +68,6 @@ def check_finite(number: float | None) -> float | None:
 _RECIPE = "Name of a shipped recipe, or a recipe file."
 _SET = "Change one key of the recipe, for example train.learning_rate=2e-5. Repeat it for more keys."
 _RUN = "A run folder, for example runs/r1-7b-1."
-_JSON = "Print one JSON object per line instead of text."
 _GPU = "Estimate for this machine (auto) or for a GPU with this much memory in GB, for example 12."
 _UNTRAINED = "Recipe whose settings to use for a model that was not trained here."
 _CONCURRENCY = "Number of requests to a server or to vLLM at the same time."
@@ -79,7 +78,6 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", autocompletion=complete_run, callback=expand_path, help=_RUN)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help=_JSON)]
 GpuOption = Annotated[str, typer.Option("--gpu", metavar="auto|GB", help=_GPU)]
 concurrency_option = partial(typer.Option, metavar="N", min=1, max=1024, help=_CONCURRENCY)
 # Of commands whose target may be a model that was not trained here.

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import typer
 
+from alttrain_cli.commands.shared.help import command_of as command_of
 from alttrain_cli.storage.reading import is_file, is_folder
-from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped_studies
 
 
@@ -48,11 +48,6 @@ def is_given(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def command_of(ctx: typer.Context) -> str:
-    """Return a command as it is typed: alttrain eval report."""
-    return " ".join(["alttrain", *ctx.command_path.split()[1:]])
-
-
 def typed_again(ctx: typer.Context, *but: str) -> list[str]:
     """Return the words of a command line again, without the options in `but` and secrets of addresses."""
     return [*command_of(ctx).split(), *words_of(ctx, [name for name in ctx.params if name not in but])]
@@ -88,6 +83,8 @@ def option_of(ctx: typer.Context, name: str) -> str:
 
 def instead_of_missing(parameter: Any, command: str) -> str:
     """Return the next command where a run or a recipe is missing, or nothing."""
+    from alttrain_cli.storage.run import Run
+
     if parameter.metavar == "RUN":
         runs = Run.trained()
         if command.endswith(" compare"):

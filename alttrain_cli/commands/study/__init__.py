@@ -4,6 +4,7 @@ import typer
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.app import App, DefaultGroup
+from alttrain_cli.commands.shared.every_command import answer_in_json
 from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.commands.shared.rules import check
 from alttrain_cli.commands.study.options import (
@@ -33,21 +34,9 @@ def plan(context: typer.Context, options: StudyPlanOptions) -> None:
     place = options.open()
     with console.status("Estimating memory and time ...", lines=False):
         planned = plan_study(place.grid, place.folder, machine)
-    if options.as_json:
-        for step in planned.steps:
-            console.print_json(step.record(options.price_of_step))
-        return
+    console.print_result([step.record(options.price_of_step) for step in planned.steps])
     console.print_study_plan(planned, place.folder, options.jobs, options.price)
     console.print_next(place.command("table" if planned.is_done else "run"))
-
-
-@app.command("list")
-def list_studies() -> None:
-    """List the studies that come with alttrain, with what each compares."""
-    from alttrain_cli.study.file import StudyFile
-
-    console.print_studies({path.stem: StudyFile.load(path.stem) for path in shipped_studies()})
-    console.print_next("alttrain study plan smoke")
 
 
 @app.command()
@@ -59,11 +48,14 @@ def run(context: typer.Context, options: StudyRunOptions) -> None:
     check(run_rules(context, options.on))
     place = options.open()
     if options.on == "slurm":
-        console.print_submitted(place.submit(find_machine(options.gpu), options.of_sbatch))
+        submitted = place.submit(find_machine(options.gpu), options.of_sbatch)
+        console.print_result([one.record() for one in submitted])
+        console.print_submitted(submitted)
         console.print_next(place.command("plan"))
         return
     failures = place.run(options.jobs, console.StudyView())
     table, page = place.table()
+    console.print_result({**table.record(), "page": str(page)})
     console.print_study_table(table, page)
     place.check(failures)
     console.print_next(place.command("table", "--format", "markdown"))
@@ -78,10 +70,11 @@ def table(context: typer.Context, options: StudyTableOptions) -> None:
     check(table_rules(context, options))
     place = options.open()
     found, page = place.table()
-    if options.as_json or options.form == "json":
-        console.print_json(found.record())
-    elif options.form in FORMATS:
-        typer.echo(FORMATS[options.form](found), nl=False)
+    if options.form == "json":
+        answer_in_json(context)
+    console.print_result({**found.record(), "page": str(page)})
+    if options.form in FORMATS:
+        console.print_text(FORMATS[options.form](found))
     else:
         console.print_study_table(found, page)
         to_do = place.command("run") if found.missing else place.command("table", "--format", "markdown")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from alttrain_cli import console
 from alttrain_cli.commands.shared.completion import complete_study
-from alttrain_cli.commands.shared.options import GpuOption, JsonOption, check_finite, expand_path
+from alttrain_cli.commands.shared.options import GpuOption, check_finite, expand_path
 from alttrain_cli.commands.shared.rules import Rule, rule_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ class StudyPlanOptions(StudyOptions):
     price: Annotated[float | None, typer.Option(min=0, metavar="X", callback=check_finite, help=_PRICE)] = (
         None
     )
-    as_json: JsonOption = False
 
     @property
     def price_of_step(self) -> float | None:
@@ -81,11 +81,10 @@ class StudyTableOptions(StudyOptions):
         Literal["terminal", "markdown", "latex", "csv", "json"],
         typer.Option("--format", metavar="NAME", help=_FORMAT),
     ] = "terminal"
-    as_json: JsonOption = False  # the same as --format json
 
 
 def table_rules(context: typer.Context, options: StudyTableOptions) -> Iterator[Rule]:
-    yield rule_of(context, "form", not options.as_json or options.form == "json", "with --json")
+    yield rule_of(context, "form", not console.wants_json() or options.form == "json", "with --json")
 
 
 def run_rules(context: typer.Context, on: str) -> Iterator[Rule]:

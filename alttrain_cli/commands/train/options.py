@@ -24,7 +24,6 @@ _DATA = (
 _OUT = "Run folder. Default: runs/RECIPE-NUMBER."
 _RESUME = "Resume the interrupted run in the --out folder."
 _PLAN = "Only estimate memory and time, and report whether the run fits. No model is loaded."
-_AS_JSON = "With --plan: print the plan as one JSON object."
 _PREVIEW = "Only print N rows, rendered as the model will see them."
 _ALLOW_ONE_LABEL = (
     "Train on rows of one label or of unknown labels, as some published baselines do. The result may "
@@ -54,7 +53,6 @@ class TrainOptions:
     resume: Annotated[bool, typer.Option("--resume", help=_RESUME)] = False
     plan: Annotated[bool, typer.Option("--plan", help=_PLAN)] = False
     gpu: GpuOption = "auto"
-    as_json: Annotated[bool, typer.Option("--json", help=_AS_JSON)] = False
     preview: Annotated[int | None, typer.Option(min=1, metavar="N", help=_PREVIEW)] = None
     allow_one_label: Annotated[bool, typer.Option("--allow-one-label", help=_ALLOW_ONE_LABEL)] = False
     gpus: Annotated[str | None, gpus_option(help=_GPUS)] = None
@@ -70,8 +68,7 @@ def train_rules(context: typer.Context, options: TrainOptions) -> Iterator[Rule]
     changes_data = any(f"{key}.".startswith("data.") for key in keys)
     yield Rule("--set data", changes_data, options.data is None, "with --data, which names the rows")
     yield rule_of(context, "gpu", options.plan, "without --plan")
-    yield rule_of(context, "as_json", options.plan, "without --plan")
     yield from rules_alone(
-        context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "gpus", "out", "as_json"
+        context, "plan", "recipe", "data", "allow_one_label", "overrides", "gpu", "gpus", "out"
     )
     yield from rules_alone(context, "preview", "recipe", "data", "allow_one_label", "overrides")

@@ -4,12 +4,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.attack import FinishedDialogue, Role
+from alttrain_cli.evaluation.attacks.dialogue import record
 from alttrain_cli.evaluation.attacks.roles import Caller, DialogueCall, DialogueResult
-from alttrain_cli.evaluation.attacks.runner import play_all
+from alttrain_cli.evaluation.attacks.runner import Dialogue, play_all
 from alttrain_cli.evaluation.attacks.setup import AttackSetup
 from alttrain_cli.evaluation.suites.suite import Item, SampleRequest, Suite, all_suites
 from alttrain_cli.progress import Progress
@@ -18,6 +20,16 @@ from alttrain_cli.storage.journal import Journal
 from alttrain_cli.text import suggest
 
 See = Callable[[DialogueResult], None]
+
+
+class PlayedDialogue(NamedTuple):
+    """A dialogue that has ended, and how."""
+
+    dialogue: Dialogue
+    done: FinishedDialogue
+
+    def record(self) -> dict[str, Any]:
+        return record(self.dialogue, self.done)
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ def find_attack(name: str, own: Sequence[Suite] = ()) -> Suite:
 
 def play_one(
     suite: Suite, goal: str, target: Backend, setup: AttackSetup, sampling: Sampling, see: See
-) -> FinishedDialogue:
+) -> PlayedDialogue:
     """Play one dialogue towards a goal.
 
     Raises:
@@ -63,4 +75,4 @@ def play_one(
         raise dialogue.error
     if dialogue.done is None:
         raise ValueError("the dialogue has not ended")
-    return dialogue.done
+    return PlayedDialogue(dialogue, dialogue.done)

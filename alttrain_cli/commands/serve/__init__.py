@@ -1,4 +1,7 @@
-"""`alttrain serve`: an OpenAI-compatible server for a run and its base model."""
+"""`alttrain serve`: an OpenAI-compatible server for a run and its base model.
+
+The work is imported when it starts, so that help is quick.
+"""
 
 import os
 from dataclasses import dataclass
@@ -6,26 +9,10 @@ from typing import Annotated
 
 import typer
 
-from alttrain_cli import console
-from alttrain_cli.backends.address import without_secrets
-from alttrain_cli.backends.open import find, open_backend
-from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.shared.completion import complete_target
-from alttrain_cli.commands.shared.in_thread import in_thread
 from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.errors import AlttrainError
-from alttrain_cli.serve.served_models import served_models, warm_up
-from alttrain_cli.serve.server import (
-    LAST_PORT,
-    USUAL_PORT,
-    Serving,
-    address_of,
-    check_installed,
-    is_local,
-    listen,
-    take_address,
-)
-from alttrain_cli.serve.server import serve as run_server
+from alttrain_cli.serve.limits import LAST_PORT, USUAL_PORT
 
 _RUN = "A run. A folder with an adapter or a model, a recipe (its base model) or a hub id works too."
 _PORT = "Port of the server. 0 takes any free port."
@@ -60,25 +47,6 @@ def serve(context: typer.Context, options: ServeOptions) -> None:
 
     Both come from one copy of the weights. Stop the server with Ctrl-C.
     """
-    check_installed()
-    key = options.key
-    found = find(options.run)
-    if not isinstance(found, Target):
-        raise AlttrainError(f"{without_secrets(options.run)}: this is already a server. Name a run.")
-    taken = take_address(options.host, options.port)
-    try:
-        if key is None and not is_local(taken):
-            console.print_warning(
-                "Everybody in your network can use this server. Set a key: --api-key-env NAME"
-            )
-        with console.Reporter() as progress:
-            backend = in_thread(lambda: open_backend(found, progress))
-            in_thread(lambda: warm_up(backend))
-        models = served_models(backend)
-        listen(taken)
-        console.print_server(address_of(taken), list(models), key_from=options.api_key_env)
-        with console.ServerView() as view:
-            serving = Serving(models, found.recipe.generation, key)
-            run_server(serving, taken, show=view.show, report=view.report)
-    finally:
-        taken.close()
+    from alttrain_cli.commands.serve import steps
+
+    steps.serve(options)

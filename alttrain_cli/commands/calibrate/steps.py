@@ -1,0 +1,62 @@
+"""The work of `alttrain calibrate`."""
+
+import shlex
+from pathlib import Path
+
+import typer
+
+from alttrain_cli import console
+from alttrain_cli.backends.address import is_address, without_secrets
+from alttrain_cli.backends.open import find
+from alttrain_cli.backends.target import Target
+from alttrain_cli.commands.calibrate import CalibrateOptions
+from alttrain_cli.data.starter import FULL, starter_rows
+from alttrain_cli.errors import ModelError
+from alttrain_cli.evaluation.calibration.job import calibrate_run, page_of
+from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
+from alttrain_cli.evaluation.calibration.promise import Promise
+from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import PromiseKind
+
+
+def calibrate(options: CalibrateOptions) -> None:
+    promise = _promise(options)
+    target = _target(options.run)
+    found = (
+        CalibrationSet.of("the held-out part of starter-full", starter_rows("heldout", FULL))
+        if options.data is None
+        else CalibrationSet.read(options.data)
+    )
+    with console.Reporter() as reporter:
+        made = calibrate_run(target, found, promise, reporter)
+    run = Run(Path(options.run))
+    stored = run.calibration()
+    console.print_result({**(stored.record() if stored else {}), "page": str(page_of(run))})
+    console.print_calibration(made, page_of(run))
+    console.print_next(shlex.join(["alttrain", "chat", options.run, "--set", f"threshold={made.threshold}"]))
+
+
+def _promise(options: CalibrateOptions) -> Promise:
+    kinds: tuple[tuple[PromiseKind, float | None], ...] = (
+        ("over-refusal", options.over_refusal),
+        ("refusal", options.refusal),
+        ("threshold", options.threshold),
+    )
+    given = [Promise(kind, value) for kind, value in kinds if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"--{given[1].kind} has no effect with --{given[0].kind}.")
+    return given[0] if given else Promise("over-refusal", 0.1)
+
+
+def _target(word: str) -> Target:
+    if is_address(word.partition(" ")[0]):
+        raise ModelError(
+            f"{without_secrets(word)}: a server does not return the probabilities that a score needs. "
+            "Give a run."
+        )
+    target = find(word)
+    if not isinstance(target, Target) or target.run is None:
+        raise ModelError(f"{word}: is not a run. To list the runs: alttrain runs")
+    if target.unscored:
+        raise ModelError(f"{word}: its verdicts have no score: {target.unscored}. Calibrate another run.")
+    return target
