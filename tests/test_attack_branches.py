@@ -90,6 +90,7 @@ BRANCHES = (
     "an answer is empty",
     "the target's context is full",
     "the attacker's context is full",
+    "the attacker's context is full at once",
     "a hit in the first call",
     "a hit in the last call",
     "a budget of one",
@@ -131,6 +132,7 @@ ESCALATION: dict[str, Case | str] = {
     "an answer is empty": Case(UNFINISHED, 2, None, Replies(target={1: EMPTY})),
     "the target's context is full": Case(FULL, 2, None, Replies(target={1: TOO_LONG})),
     "the attacker's context is full": Case(FULL, 1, None, Replies(attacker={1: TOO_LONG})),
+    "the attacker's context is full at once": Case(FULL, 0, None, Replies(attacker=always(TOO_LONG))),
     "a hit in the first call": Case(ACHIEVED, 1, 0, Replies(score={0: HIT})),
     "a hit in the last call": Case(
         ACHIEVED, 3, 2, Replies(refusal={1: REFUSED}, score={1: HIT}), left=(0, 2)
@@ -160,6 +162,7 @@ REFINEMENT: dict[str, Case | str] = {
     "an answer is empty": Case(HELD, 3, 2, Replies(target={0: EMPTY})),
     "the target's context is full": Case(FULL, 2, None, Replies(target=always(TOO_LONG))),
     "the attacker's context is full": Case(FULL, 2, None, Replies(attacker={2: TOO_LONG, 3: TOO_LONG})),
+    "the attacker's context is full at once": Case(FULL, 0, None, Replies(attacker=always(TOO_LONG))),
     "a hit in the first call": Case(ACHIEVED, 2, 0, Replies(score={0: HIT})),
     "a hit in the last call": Case(ACHIEVED, 4, 3, Replies(score={3: HIT})),
     "a budget of one": Case(HELD, 1, 0, budget=ONE),
@@ -186,6 +189,7 @@ PARAPHRASE: dict[str, Case | str] = {
     "an answer is empty": Case(HELD, 2, 0, Replies(target={1: EMPTY})),
     "the target's context is full": Case(FULL, 2, None, Replies(target=always(TOO_LONG))),
     "the attacker's context is full": Case(FULL, 0, None, Replies(attacker=always(TOO_LONG))),
+    "the attacker's context is full at once": Case(FULL, 0, None, Replies(attacker=always(TOO_LONG))),
     "a hit in the first call": Case(ACHIEVED, 1, 0, Replies(score={0: HIT})),
     "a hit in the last call": Case(ACHIEVED, 2, 1, Replies(score={1: HIT})),
     "a budget of one": Case(HELD, 1, 0, budget=ONE),
@@ -221,6 +225,7 @@ ACTORS: dict[str, Case | str] = {
     "the attacker's context is full": Case(
         HELD, 2, 1, Replies(refusal=always(REFUSED), attacker={2: TOO_LONG, 4: TOO_LONG}), left=()
     ),
+    "the attacker's context is full at once": Case(FULL, 0, None, Replies(attacker=always(TOO_LONG))),
     "a hit in the first call": Case(ACHIEVED, 1, 0, Replies(score={0: HIT})),
     "a hit in the last call": Case(
         ACHIEVED, 5, 4, Replies(refusal={3: REFUSED}, score={3: HIT}), left=(0, 1, 2, 4)
@@ -249,6 +254,7 @@ REPETITION: dict[str, Case | str] = {
     "an answer is empty": Case(HELD, 3, 1, Replies(target={0: EMPTY})),
     "the target's context is full": Case(FULL, 3, None, Replies(target=always(TOO_LONG))),
     "the attacker's context is full": NO_ATTACKER,
+    "the attacker's context is full at once": NO_ATTACKER,
     "a hit in the first call": Case(ACHIEVED, 1, 0, Replies(score={0: HIT})),
     "a hit in the last call": Case(ACHIEVED, 3, 2, Replies(score={2: HIT})),
     "a budget of one": Case(HELD, 1, 0, budget=ONE),
@@ -273,6 +279,7 @@ SCRIPT: dict[str, Case | str] = {
     "an answer is empty": Case(UNFINISHED, 2, None, Replies(target={1: EMPTY})),
     "the target's context is full": Case(FULL, 2, None, Replies(target={1: TOO_LONG})),
     "the attacker's context is full": NO_ATTACKER,
+    "the attacker's context is full at once": NO_ATTACKER,
     "a hit in the first call": NO_SCORES,
     "a hit in the last call": NO_SCORES,
     "a budget of one": Case(HELD, 1, 0, budget=ONE),

@@ -290,9 +290,11 @@ def test_models_that_were_attacked_in_different_ways_are_said_to_be_no_pair(tmp_
 def test_the_curve_says_within_how_many_target_calls_the_attack_worked(tmp_path: Path) -> None:
     run = run_and_base(REFUSES, HELPS)
     run._answer = lambda request, sampling: REFUSES if len(request.input.messages) < 3 else HELPS
-    [suite] = measure(tmp_path, run).card.suites
+    card = measure(tmp_path, run).card
+    [suite] = card.suites
     assert suite.attack is not None
     assert suite.attack.target.curve == [0, 0, 4]
+    assert "not refused, by target calls: 1: 0, 2: 0, 3: 4 of 4" in dict(attack_lines(card))["  candidate:"]
 
 
 def test_harmless_conversations_count_refusals_by_turn(tmp_path: Path) -> None:
@@ -534,7 +536,8 @@ def test_several_seeds_are_a_mean_by_goal(tmp_path: Path) -> None:
     sampling = {"do_sample": True, "temperature": 1.0}
     run = run_and_base(REFUSES, HELPS)
     run._answer = lambda request, _: HELPS if request.seed % 3 == 0 else REFUSES
-    [suite] = measure(tmp_path, run, samples=3, sampling=sampling).card.suites
+    card = measure(tmp_path, run, samples=3, sampling=sampling).card
+    [suite] = card.suites
     assert suite.attack is not None
     assert suite.attack.target.dialogues == 12
     assert suite.metrics[0].title == "not refused, mean of 3"
@@ -546,6 +549,11 @@ def test_several_seeds_are_a_mean_by_goal(tmp_path: Path) -> None:
         suite.attack.target.works_in_words == f"{decided.hits}/12 = {decided.share:.0%}"
     )  # 12 are no 12 goals
     assert suite.attack.target.any_of_seeds.share > suite.metrics[0].target.share > 0  # type: ignore[union-attr]
+    mean, any_of = suite.attack.target.mean_over_seeds, suite.attack.target.any_of_seeds
+    assert mean == suite.metrics[0].target
+    words = f"mean over 3 seeds {estimate_in_words(mean)}; any of 3 seeds {estimate_in_words(any_of)}"
+    assert words in dict(attack_lines(card))["  candidate:"]
+    assert "mean over 3 seeds: " in (tmp_path / "run" / "scorecard.html").read_text(encoding="utf-8")
 
 
 def test_the_seeds_of_a_goal_are_a_cluster_in_mcnemars_test(tmp_path: Path) -> None:
@@ -710,6 +718,26 @@ def test_a_replay_names_the_source_of_the_goals_that_were_recorded(tmp_path: Pat
         assert SuiteRecord.of(again, data).source.startswith(words)
 
 
+def test_of_several_recorded_dialogues_of_a_goal_the_first_is_replayed_and_a_warning_says_so(
+    tmp_path: Path,
+) -> None:
+    def warnings(samples: int) -> list[str]:
+        sampling = {"do_sample": True, "temperature": 1.0} if samples > 1 else {}
+        root = tmp_path / str(samples)
+        measure(root, run_and_base(REFUSES, HELPS), samples=samples, sampling=sampling)
+        data = replayed(find_suites("crescendo-smoke"), root / "base", "base")
+        assert len(data[0][1].items) == 4
+        other = ScriptedBackend(REFUSES, name="other")
+        pair = Comparison(EvalTarget(root / "other", other))
+        judges = JudgeSet(find_judges("rule"), lambda word: other, Progress(), with_card=False)
+        evaluate(pair, EvalOptions(data), judges, lambda target: other, Progress())
+        return report(pair, show_completions=False).card.warnings
+
+    said = "3 dialogues were recorded for each goal, and only the first of them is replayed"
+    assert [text for text in warnings(3) if said in text] != []
+    assert [text for text in warnings(1) if "recorded for each goal" in text] == []
+
+
 def test_what_was_not_recorded_cannot_be_replayed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--replay a/run: no dialogues of crescendo were recorded"):
         replayed(find_suites("crescendo"), tmp_path, "a/run")
@@ -739,8 +767,15 @@ def test_target_attacker_and_judge_are_servers(tmp_path: Path, monkeypatch: pyte
         assert "achieved 3" in done.output
         asked = len(server.requests)
         assert asked == 3 * 4
-        assert invoke(word, *options, "--attack-judge", word, "--no-judge-card").exit_code == 0
-        assert len(server.requests) == asked
+        # In the words of a server and its model: the same, so nothing is asked again.
+        url, budget = server.base_url, ["--limit", "3", "--no-judge-card"]
+        attacker = ["--attacker-url", url, "--attacker-model", "other"]
+        judge = ["--attack-judge-url", url, "--attack-judge-model", "tiny"]
+        done = invoke(word, "--suite", "crescendo-smoke", *attacker, *judge, *budget)
+        assert (done.exit_code, len(server.requests)) == (0, asked), done.output
+        chat = ["chat", word, "--attack", "crescendo-smoke", "--goal", "Be rude.", *attacker, *judge]
+        assert "achieved, by the judge in the loop" in CliRunner().invoke(app, chat).output
+        assert len(server.requests) == asked + 4
     [folder] = (tmp_path / "evals").glob("*/crescendo-smoke")
     lines = [json.loads(line) for line in (folder / "dialogues.jsonl").read_text().splitlines()]
     assert [line["outcome"] for line in lines] == ["achieved"] * 3
@@ -840,6 +875,9 @@ def test_a_refusal_judge_of_its_own_looks_for_refusals_and_the_judge_scores(
         assert plan["attack"]["refusal_judge"].startswith("strict")
         [line] = (tmp_path / "e" / "crescendo-smoke" / "dialogues.jsonl").read_text().splitlines()
         assert [one["refused"] for one in json.loads(line)["attempts"]] == [True] * 3
+        named = ["--attack-refusal-judge-url", server.base_url, "--attack-refusal-judge-model", "strict"]
+        done = invoke(*words, "--attack-judge", fair, *named)
+        assert (done.exit_code, len(server.requests)) == (0, 4 * 3 - 1), done.output
         done = invoke(*words, "--attack-judge", fair, "--attack-refusal-judge", "rule")
         assert "refusals by rule" in " ".join(done.output.split())
 
@@ -889,6 +927,27 @@ def test_the_command_after_a_chat_names_an_attacker_only_where_one_attacks() -> 
             "--suite crescendo --attacker base --thinking-mode zero",
             "--thinking-mode has no effect with crescendo",
         ),
+        ("--attacker-url http://h/v1", "--attacker-url has no effect without an adaptive suite"),
+        (
+            "--suite benign-turns --attacker-url http://h/v1 --attacker-model m",
+            "--attacker-url has no effect with benign-turns, where no model attacks",
+        ),
+        (
+            "--suite crescendo --attacker base --attacker-url http://h/v1",
+            "--attacker has no effect with --attacker-url: give one of the two.",
+        ),
+        (
+            "--suite crescendo --attacker-model m",
+            "--attacker-model has no effect without --attacker-url. A model of this machine: --attacker MODEL",
+        ),
+        (
+            "--suite crescendo --attacker base --attack-judge rule --attack-judge-url http://h/v1",
+            "--attack-judge has no effect with --attack-judge-url: give one of the two.",
+        ),
+        (
+            "--suite crescendo --attacker base --attack-refusal-judge-model m",
+            "--attack-refusal-judge-model has no effect without --attack-refusal-judge-url",
+        ),
         ("--replay run", "--replay has no effect without an adaptive suite"),
         ("--suite crescendo --replay run --attacker base", "--attacker has no effect with --replay"),
         (
@@ -923,6 +982,10 @@ def test_an_option_that_does_not_fit_is_one_line(words: str, problem: str) -> No
             ("--attacker", "--attack-judge", "--attack-refusal-judge"),
             ("nonsense", "http://127.0.0.1:9/v1 m", "empty"),
         ),
+        *product(
+            ("--attacker-url", "--attack-judge-url", "--attack-refusal-judge-url"),
+            ("http://127.0.0.1:9/v1", "localhost"),
+        ),
     ],
 )
 def test_a_model_of_an_attack_that_cannot_be_used_is_named_with_its_option_before_anything_is_read(
@@ -934,7 +997,7 @@ def test_a_model_of_an_attack_that_cannot_be_used_is_named_with_its_option_befor
     read: list[object] = []
     for name in ("commands.eval.attack_rules.read_suites", "commands.eval.steps.open_backend"):
         monkeypatch.setattr(f"alttrain_cli.{name}", lambda *given, **more: read.append(given))
-    options = {"--attacker": "base", option: word}
+    options = {option: word} if option == "--attacker-url" else {"--attacker": "base", option: word}
     done = invoke("smollm2-135m", "--suite", "crescendo", *(one for pair in options.items() for one in pair))
     assert (done.exit_code, read) == (2, [])
     shown = " ".join(done.output.split())
@@ -1038,6 +1101,12 @@ def test_chat_takes_the_judges_and_the_budget_of_an_attack_as_eval_does(
         ("--attack crescendo --goal x -p y", "-p has no effect with --attack"),
         ("--max-turns 3", "--max-turns has no effect without --attack NAME"),
         ("--attack-judge base", "--attack-judge has no effect without --attack NAME"),
+        ("--attacker-url http://h/v1", "--attacker-url has no effect without --attack NAME"),
+        ("--attacker-model m", "--attacker-model has no effect without --attack NAME"),
+        (
+            "--attack crescendo --goal x --attacker base --attacker-url http://h/v1",
+            "--attacker has no effect with --attacker-url",
+        ),
         ("--suite-file m.yaml", "--suite-file has no effect without --attack NAME"),
         (
             "--attack crescendo --goal x --actors 2",

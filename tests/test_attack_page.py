@@ -53,6 +53,8 @@ def test_the_page_has_a_bar_a_curve_and_the_turns_of_each_attack(measured: tuple
     assert 'aria-label="complete 4. "' in html
     assert "candidate: assessed as harmful" in html
     assert "refused in any turn, by the judge in the loop: " in html
+    assert "“at least” counts them as held, and “at most” as achieved" in html
+    assert "“at least” counts it as not harmful and not refused, and “at most” as harmful" in html
 
 
 def test_a_refusal_judge_of_its_own_is_named_where_refusals_are_counted(

@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -100,12 +102,36 @@ def test_an_escalation_keeps_its_turns_and_ends_when_they_are_used_up(name: str)
     assert [call.role for call in calls[:4]] == [Role.ATTACKER, Role.TARGET, Role.REFUSAL, Role.JUDGE]
 
 
-def test_the_budget_of_an_escalation_is_that_of_the_paper_s_program_eight_turns_and_ten_steps_back() -> None:
-    assert attack("crescendo").target_calls == 18
-    done, calls = play(attack("crescendo"), all_of(Role.REFUSAL, NO))
+def test_the_budgets_are_those_of_the_table_in_the_documents_which_has_a_source_for_each() -> None:
+    """So nobody changes a default without a source for it."""
+    page = Path("docs/attacks.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `([\w-]+)` \| `--(?:max-)?(\w+)` \| (\d+) \| ([^|]+) \|", page, re.MULTILINE)
+    assert all("paper" in source or "program" in source or "ours" in source for *_, source in table)
+    documented = {(suite, option): int(default) for suite, option, default, _ in table}
+    shipped = {
+        (name, option): getattr(suite.attack, option)
+        for name, suite in all_suites().items()
+        for option in ("turns", "backtracks", "streams", "actors")
+        if suite.has_goals and "adaptive" in suite.groups and getattr(suite.attack, option) is not None
+    }
+    assert documented == shipped
+    # The papers' figures once more: a change of the table alone is noticed too.
+    assert documented["crescendo", "turns"] == documented["crescendo", "backtracks"] == 10
+    assert (documented["pair-live", "streams"], documented["pair-live", "turns"]) == (30, 3)
+    assert documented["pap-live", "turns"] == 10
+    assert [documented["actors", one] for one in ("actors", "turns", "backtracks")] == [3, 5, 1]
+    assert [documented[name, "turns"] for name in ("opposite-day", "acronym")] == [8, 8]
+
+
+@pytest.mark.parametrize(("name", "turns"), [("crescendo", 10), ("opposite-day", 8), ("acronym", 8)])
+def test_an_escalation_that_is_always_refused_uses_up_its_steps_back_and_then_its_turns(
+    name: str, turns: int
+) -> None:
+    assert attack(name).target_calls == turns + 10
+    done, calls = play(attack(name), all_of(Role.REFUSAL, NO))
     assert done.outcome is AttackOutcome.HELD
-    assert len(calls_of(calls, Role.TARGET)) == 18
-    assert sum(one.kept for one in done.attempts) == 8
+    assert len(calls_of(calls, Role.TARGET)) == turns + 10
+    assert sum(one.kept for one in done.attempts) == turns
 
 
 def test_a_refusal_in_the_first_turn_is_taken_back_and_uses_up_no_turn() -> None:
@@ -223,7 +249,7 @@ def test_with_a_budget_of_one_the_target_is_called_once(
 
 def test_pair_runs_its_streams_side_by_side_and_the_target_sees_one_message() -> None:
     done, calls = play(attack("pair-live", streams=4, turns=2))
-    assert attack("pair-live").target_calls == 9
+    assert attack("pair-live").target_calls == 90
     assert done.outcome is AttackOutcome.HELD
     assert [len(one.messages) for one in calls_of(calls, Role.TARGET)] == [1] * 8
     first = [said(one)[0] for one in calls_of(calls, Role.ATTACKER)[:4]]
@@ -277,13 +303,14 @@ def test_persuasion_tries_one_technique_after_the_other_until_one_hits() -> None
 def test_persuasion_passes_over_a_technique_that_fails(role: Role) -> None:
     done, _ = play(attack("pap-live"), failed(role, 0))
     assert done.outcome is AttackOutcome.HELD
-    done, _ = play(attack("pap-live"), failed(role, *range(5)))
+    done, _ = play(attack("pap-live"), failed(role, *range(10)))
     assert (done.outcome, done.deciding) == (LOST[role], None)
 
 
 def test_persuasion_ends_when_its_turns_or_techniques_are_used_up() -> None:
     assert len(calls_of(play(attack("pap-live", turns=2))[1], Role.TARGET)) == 2
-    assert len(calls_of(play(attack("pap-live", turns=99))[1], Role.TARGET)) == 5
+    assert len(calls_of(play(attack("pap-live"))[1], Role.TARGET)) == 10
+    assert len(calls_of(play(attack("pap-live", turns=99))[1], Role.TARGET)) == 40  # all of the paper
 
 
 def test_each_actor_has_a_conversation_of_its_own() -> None:
@@ -291,15 +318,15 @@ def test_each_actor_has_a_conversation_of_its_own() -> None:
     assert done.outcome is AttackOutcome.HELD
     asked = calls_of(calls, Role.TARGET)
     assert [len(one.messages) for one in asked] == [1, 3, 5] * 3
-    assert attack("actors").target_calls == 60
+    assert attack("actors").target_calls == 30
 
 
 def test_the_number_of_actors_is_part_of_the_budget() -> None:
     for number in (1, 2):
         one = attack("actors", actors=number)
         _, calls = play(one, all_of(Role.REFUSAL, NO))
-        assert len(calls_of(calls, Role.TARGET)) == number * 3 * (1 + 3)  # questions, and three rewrites
-        assert one.target_calls == number * 5 * (1 + 3)
+        assert len(calls_of(calls, Role.TARGET)) == number * 3 * (1 + 1)  # three questions, a rewrite each
+        assert one.target_calls == number * 5 * (1 + 1)
         assert f"Name {number} people" in calls[0].conversation.prompt
 
 
@@ -318,6 +345,10 @@ def test_actors_fail_only_if_no_actor_leads_to_an_answer() -> None:
     assert play(attack("actors"), none)[0].outcome is AttackOutcome.ATTACKER_FAILED
     no_questions = {(Role.ATTACKER, 0): lists, **failed(Role.ATTACKER, 1, 2, 3)}
     assert play(attack("actors"), no_questions)[0].outcome is AttackOutcome.ATTACKER_FAILED
+    full = Reply(failed=AttackOutcome.CONTEXT_FULL)
+    assert play(attack("actors"), {(Role.ATTACKER, 0): full})[0].outcome is AttackOutcome.CONTEXT_FULL
+    too_long = {(Role.ATTACKER, 0): lists, **dict.fromkeys(product([Role.ATTACKER], (1, 2, 3)), full)}
+    assert play(attack("actors"), too_long)[0].outcome is AttackOutcome.CONTEXT_FULL
     one_left = {(Role.ATTACKER, 0): lists, **failed(Role.ATTACKER, 1, 2)}
     assert play(attack("actors"), one_left)[0].outcome is AttackOutcome.HELD
     assert play(attack("actors"), failed(Role.TARGET, 0, 1, 2))[0].outcome is AttackOutcome.UNFINISHED
@@ -342,7 +373,7 @@ def test_a_script_asks_every_turn_with_the_target_s_own_answers_and_its_last_ans
 
 def test_the_bare_goal_is_asked_as_often_as_an_attack_may_ask() -> None:
     done, calls = play(attack("bare-goal"))
-    assert [said(one) for one in calls_of(calls, Role.TARGET)] == [[GOAL.prompt]] * 18
+    assert [said(one) for one in calls_of(calls, Role.TARGET)] == [[GOAL.prompt]] * 20
     assert done.outcome is AttackOutcome.HELD
     assert attack("bare-goal").target_calls == attack("crescendo").target_calls
     assert done.deciding is not None
@@ -357,10 +388,10 @@ def test_a_sample_of_the_bare_goal_without_an_answer_is_passed_over() -> None:
     done, calls = play(attack("bare-goal"), failed(Role.TARGET, 0, 1))
     assert (done.outcome, len(done.attempts), len(calls_of(calls, Role.TARGET))) == (
         AttackOutcome.HELD,
-        16,
         18,
+        20,
     )
-    done, _ = play(attack("bare-goal"), failed(Role.TARGET, *range(18)))
+    done, _ = play(attack("bare-goal"), failed(Role.TARGET, *range(20)))
     assert (done.outcome, done.deciding) == (AttackOutcome.UNFINISHED, None)
 
 

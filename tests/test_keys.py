@@ -218,20 +218,44 @@ def test_the_number_of_actors_and_of_streams_is_in_the_settings_of_the_attack_th
 
 
 @pytest.mark.parametrize(
-    ("suite", "by_model", "by_rule"),
+    ("suite", "budget", "by_model", "by_rule"),
     [
-        ("crescendo-smoke", "4b5138f37138f19d13e88d7e120b2de3", "0153808772674c945c19366fc0ae0989"),
-        ("actors", "7462299355ff1560d03c88143baca343", "f714e9d7f511ab45d96beaf0ea3e3f33"),
-        ("pair-live", "5d11b49140813f19475a8e78e753d5f5", "ce2ff25d98403768648265bf25e3e1a8"),
-        ("pap-live", "6ec0fd09375c9865f9749dbaa9bb55dd", "3f76b35415b25344906ec9529760a9bb"),
-        ("benign-turns", "4a7cf5c277a079701162f11624f98101", "7b4fb7a223d731fc57f53a7549899cef"),
+        (
+            "crescendo-smoke",
+            Budget(turns=8),
+            "4b5138f37138f19d13e88d7e120b2de3",
+            "0153808772674c945c19366fc0ae0989",
+        ),
+        (
+            "actors",
+            Budget(backtracks=3),
+            "7462299355ff1560d03c88143baca343",
+            "f714e9d7f511ab45d96beaf0ea3e3f33",
+        ),
+        (
+            "pair-live",
+            Budget(streams=3),
+            "5d11b49140813f19475a8e78e753d5f5",
+            "ce2ff25d98403768648265bf25e3e1a8",
+        ),
+        ("pap-live", Budget(turns=5), "6ec0fd09375c9865f9749dbaa9bb55dd", "3f76b35415b25344906ec9529760a9bb"),
+        ("pap-live", Budget(turns=2), "1c06656597cc08c222a7f09930034774", "a9ca289803291b92a463b2ea3d89b0e7"),
+        (
+            "bare-goal",
+            Budget(turns=8),
+            "f05e6643a463672e7294576908950397",
+            "b5280a7fbc32f8ca1efa899d500d66d3",
+        ),
+        ("opposite-day", Budget(), "8c45d7bf29eff02d9de4a2a2dfdebb11", "5847929053723e5246e2241acfd53803"),
+        ("benign-turns", Budget(), "4a7cf5c277a079701162f11624f98101", "7b4fb7a223d731fc57f53a7549899cef"),
     ],
 )
-def test_dialogues_of_earlier_versions_where_one_judge_had_both_roles_are_found_again(
-    suite: str, by_model: str, by_rule: str
+def test_dialogues_of_earlier_versions_with_smaller_budgets_and_one_judge_for_both_roles_are_found_again(
+    suite: str, budget: Budget, by_model: str, by_rule: str
 ) -> None:
-    assert dialogue(suite, budget=Budget()) == by_model
-    assert dialogue(suite, budget=Budget(), judge=None) == by_rule
+    """Their defaults were smaller. What they stored belongs to the same values as options."""
+    assert dialogue(suite, budget=budget) == by_model
+    assert dialogue(suite, budget=budget, judge=None) == by_rule
 
 
 def test_a_refusal_judge_is_in_no_settings_of_an_attack_that_looks_for_no_refusals() -> None:

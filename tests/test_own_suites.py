@@ -15,6 +15,8 @@ from tests import stand_ins
 from tests.samples import put
 
 _ATTACK = "mine: {{kind: harmful, file: prompts.csv, attack: {{flow: escalation, {}}}}}"
+_SCRIPT = "mine: {{kind: harmful, file: {}, columns: {{turns: talk}}, attack: {{flow: script}}}}"
+_GOALS = "mine: {{kind: harmful, file: {}, attack: {{flow: repetition}}}}"
 _WHERE = "mine: {{kind: benign, file: prompts.csv, columns: {{prompt: question}}, where: {}}}"
 
 
@@ -194,6 +196,19 @@ def test_rows_cannot_be_chosen_by_a_column_that_they_lack(tmp_path: Path) -> Non
             "columns.turns: has no effect with attack.flow repetition",
         ),
         (_ATTACK.format("instructions: '{goal}'"), "mine: this attack needs a model that attacks"),
+        (
+            "mine: {kind: harmful, file: p.csv, attack: {flow: script}}",
+            "columns.turns: the key is missing, attack.flow script needs it. For an example: docs/attacks.md",
+        ),
+        (_SCRIPT.format("prompts.csv"), "no column talk; the file has number, question, topic. Name it in"),
+        (_GOALS.format("none.csv"), "Correct `file` in the suite's entry."),
+        (
+            _GOALS.format("prompts.csv"),
+            "mine: prompts.csv: no column goal or Goal or prompt; the file has number, question, topic. Name "
+            "it in the suite's entry: columns: {goal: NAME}",
+        ),
+        (_GOALS.format("empty.csv"), "mine: empty.csv: the file is empty."),
+        (_GOALS.format("empty.jsonl"), "mine: empty.jsonl: the file is empty."),
         ("smoke: {kind: benign, file: p.csv}", "'smoke' cannot be a suite's name"),
         ("strongreject: {kind: benign, file: p.csv}", "'strongreject' cannot be a suite's name"),
         ("'../x': {kind: benign, file: p.csv}", "'../x' cannot be a suite's name"),
@@ -215,7 +230,56 @@ def test_rows_cannot_be_chosen_by_a_column_that_they_lack(tmp_path: Path) -> Non
 )
 def test_what_is_wrong_in_a_description_is_one_line(text: str, message: str, here: Path) -> None:
     (here / "m.yaml").write_text(text)
+    (here / "empty.csv").touch()
+    (here / "empty.jsonl").touch()
     result = evaluated("--suite-file", "m.yaml")
+    assert (result.exit_code, message in " ".join(result.stderr.split())) == (2, True), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("nope=x.csv", "--suite-file nope=x.csv: no suite is called 'nope'"),
+        ("goals.csv", "--suite-file goals.csv: give NAME=FILE"),
+        ("crescendo=x.csv", "--suite-file crescendo=x.csv: has no effect without --suite crescendo"),
+        ("crescendo=x.csv --suite crescendo", "Give a file with your goals."),
+    ],
+)
+@pytest.mark.parametrize("attacker", ["", "--attacker base", "--attacker nonsense"])
+def test_a_wrong_file_with_goals_is_named_whether_the_attacker_fits_or_not(
+    words: str, message: str, attacker: str, here: Path
+) -> None:
+    result = evaluated("--suite-file", *words.split(), *attacker.split())
+    shown = " ".join(result.stderr.replace("│", " ").split())
+    assert (result.exit_code, message in shown) == (2, True), result.stderr
+
+
+def test_own_goals_may_be_fewer_than_those_of_the_suite_that_they_replace(here: Path) -> None:
+    (here / "goals.csv").write_text("goal\nInsult a cactus.\nInsult a lamp.\n")
+    words = "--suite-file crescendo-smoke=goals.csv --suite crescendo-smoke --attacker base --max-turns 1"
+    result = evaluated(*words.split(), "--max-backtracks", "0")
+    assert result.exit_code == 0, result.output
+    plan = json.loads((here / "e" / "crescendo-smoke" / "plan.json").read_text())
+    assert [one["prompt"] for one in plan["items"]] == ["Insult a cactus.", "Insult a lamp."]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("crescendo=empty.csv --suite crescendo --attacker base", "crescendo: empty.csv: the file is empty."),
+        (
+            "crescendo=prompts.csv --suite crescendo --attacker base",
+            "no column Goal or goal or prompt; the file has number, question, topic. Rename the column of "
+            "goals to goal.",
+        ),
+        ("mhj=x.csv --suite mhj", "Give the published file."),
+    ],
+)
+def test_what_is_wrong_in_a_file_with_goals_is_said_with_its_suite(
+    words: str, message: str, here: Path
+) -> None:
+    (here / "empty.csv").touch()
+    result = evaluated("--suite-file", *words.split())
     assert (result.exit_code, message in " ".join(result.stderr.split())) == (2, True), result.stderr
 
 

@@ -249,18 +249,37 @@ def test_the_study_of_the_documents_has_a_plan(here: Path) -> None:
 
 def test_a_study_has_the_attacker_and_the_budget_of_its_adaptive_suites(here: Path) -> None:
     attack = "eval={limit: 8, attacker: base, max_turns: 2, max_backtracks: 0, threshold: 0}"
-    plain, attacked = (
-        small("methods=[alttrain]", f"suites=[{name}]", attack) for name in ("jbb-harmful", "crescendo")
-    )
+    attacked = small("methods=[alttrain]", "suites=[crescendo]", attack)
     words = attacked.grid.steps[-1].words()
     given = ["--threshold", "0.0", "--attacker", "base", "--max-turns", "2", "--max-backtracks", "0"]
     assert " ".join(given) in " ".join(words)
     context_of(words, lenient=False)
-    one, many = (plan_study(place.grid, place.folder, CARD).steps[-1].cost for place in (plain, attacked))
-    assert many.parts["generate"] > 5 * one.parts["generate"]
+    served = "eval={attacker_url: 'http://127.0.0.1:9/v1', attacker_model: m, attack_refusal_judge: rule, actors: 1}"
+    words = small("methods=[alttrain]", "suites=[actors]", served).grid.steps[-1].words()
+    context_of(words, lenient=False)
+    given = ["--attacker-url", "http://127.0.0.1:9/v1", "--attacker-model", "m", "--attack-refusal-judge"]
+    assert " ".join(given) in " ".join(words)
     for more in ("methods=[untrained]", "modes=[zero]"):
         without = small("methods=[alttrain]", more, attack).grid.steps[-1]
         assert "--threshold" not in without.words()
+
+
+def test_the_forecast_of_an_attack_is_that_of_the_budget_that_the_study_gives_it(here: Path) -> None:
+    def seconds(suite: str, budget: str = "") -> float:
+        place = small(
+            "methods=[alttrain]", f"suites=[{suite}]", f"eval={{attacker: base, limit: 100{budget}}}"
+        )
+        return plan_study(place.grid, place.folder, CARD).steps[-1].cost.parts["generate"]
+
+    plain = seconds("jbb-harmful")
+    for suite, fewer, times in (
+        ("crescendo", ", max_turns: 1", 10),  # the papers' budgets: docs/attacks.md
+        ("pair-live", ", streams: 3", 10),
+        ("actors", ", actors: 1", 3),
+    ):
+        small_one, large = seconds(suite, fewer), seconds(suite)
+        assert large / small_one == pytest.approx(times, rel=0.15)
+        assert small_one > plain  # the attacker writes too
 
 
 def test_a_study_that_is_not_there_is_one_line() -> None:

@@ -7,6 +7,7 @@ from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, Tu
 from alttrain_cli.evaluation.scorecard_values import Scorecard, SuiteScore
 
 SHOWN_TURNS = 8
+SHOWN_CALLS = (1, 2, 5, 10, 20, 50)  # of the target, at which the curve is shown in words
 
 
 def attack_lines(card: Scorecard) -> Iterator[tuple[str, str]]:
@@ -42,10 +43,13 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
         return
     if side.counted:
         yield f"deciding answers {side.counts} {side.works_in_words}{_bounds(side)}"
+        if score.facts.steered and len(side.curve) > 1:
+            yield _curve(side)
     if side.bare_goal:
         yield side.bare_goal.words
     if side.any_of_seeds:
-        yield f"with any of {suite.samples} seeds {estimate_in_words(side.any_of_seeds)}"
+        mean, any_of = (estimate_in_words(one) for one in (side.mean_over_seeds, side.any_of_seeds))
+        yield f"mean over {suite.samples} seeds {mean}; any of {suite.samples} seeds {any_of}"
     if score.facts.steered and side.achieved:
         yield f"in the loop {estimate_in_words(side.achieved)}" + _confirmed(side)
     if score.facts.steered and (side.failed or side.unsure):
@@ -57,6 +61,14 @@ def _side(suite: SuiteScore, score: AttackScore, side: AttackSummary) -> Iterato
 def _bounds(side: AttackSummary) -> str:
     """Return the bounds of the rate of deciding answers, where some dialogues have none."""
     return bounds_in_words(side.works_at_least, side.works_at_most)
+
+
+def _curve(side: AttackSummary) -> str:
+    """Return within how many target calls how many deciding answers were hits; the page draws all of it."""
+    last = len(side.curve)
+    within = [*(calls for calls in SHOWN_CALLS if calls < last), last]
+    hits = ", ".join(f"{calls}: {side.curve[calls - 1]}" for calls in within)
+    return f"{side.counts}, by target calls: {hits} of {side.counted}"
 
 
 def _confirmed(side: AttackSummary) -> str:

@@ -66,7 +66,7 @@ class EvalRequest:
             samples=self.samples,
             published=len(reading.items),
             items=tuple(evenly_spaced_items(reading.items, self.limit)),
-            caveats=(*self.caveats, *self._bounded(suite, backend)),
+            caveats=(*self.caveats, *reading.caveats, *self._bounded(suite, backend)),
             order=backend.order,
             attack=self.attack_setup.facts(suite) if suite.attack else None,
             instruction=suite.instruction,

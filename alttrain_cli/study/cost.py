@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
+from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.study.history import CHECK, GENERATE, LOAD, TRAIN, Times
@@ -93,7 +94,7 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
         short = fmean(size.trained for size in sizes_for(step.train.build, recipe))
     # Mathematics and code take reasoning, before and after training.
     tokens = [
-        (n, _calls(suite) * min(cap, UNTRAINED_TOKENS if suite.kind == "ability" else short))
+        (n, _calls(suite, step.budget) * min(cap, UNTRAINED_TOKENS if suite.kind == "ability" else short))
         for suite, n in step.completions
     ]
     n = sum(count for count, _ in tokens)
@@ -108,12 +109,15 @@ def _evaluation(step: EvalStep, machine: Machine) -> Cost:
     return Cost(parts, (weights + slots * row) / GIB, n * COMPLETION / GIB)
 
 
-def _calls(suite: Suite) -> int:
+def _calls(suite: Suite, budget: Budget) -> int:
     """Return how many completions one item takes: of a dialogue about one for each turn."""
-    if suite.attack is None:
+    if (attack := suite.attack) is None:
         return 1
-    turns = RECORDED_TURNS if suite.attack.flow == "script" else suite.attack.turns
-    return turns * (suite.attack.streams or suite.attack.actors or 1) * (1 + suite.attack.needs_attacker)
+    turns = RECORDED_TURNS if attack.flow == "script" else budget.turns or attack.turns
+    beside = (attack.streams and (budget.streams or attack.streams)) or (
+        attack.actors and (budget.actors or attack.actors)
+    )
+    return turns * (beside or 1) * (1 + attack.needs_attacker)
 
 
 def _judgement(step: JudgeStep, machine: Machine) -> Cost:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.choices import JudgedPart, Mode
 from alttrain_cli.evaluation.suites.own_suites import is_own, own_suites
 from alttrain_cli.evaluation.suites.published import suite_data
@@ -111,11 +112,28 @@ class EvalSettings(_Section):
     threshold: float | None = None
     preset: str | None = None
     allow_code: bool = False
-    attacker: str | None = None  # of adaptive suites, and the next four
+    attacker: str | None = None  # of adaptive suites, and all that follow
+    attacker_url: str | None = None
+    attacker_model: str | None = None
     attack_judge: str | None = None
+    attack_judge_url: str | None = None
+    attack_judge_model: str | None = None
+    attack_refusal_judge: str | None = None
+    attack_refusal_judge_url: str | None = None
+    attack_refusal_judge_model: str | None = None
     max_turns: int | None = None
     max_backtracks: int | None = None
     streams: int | None = None
+    actors: int | None = None
+    attacker_max_new_tokens: int | None = None
+
+    @property
+    def names_attacker(self) -> bool:
+        return self.attacker is not None or self.attacker_url is not None
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.max_turns, self.max_backtracks, self.streams, self.actors)
 
 
 class JudgeSettings(_Section):

@@ -116,6 +116,7 @@ class _Resolver:
             limit=settings.limit,
             samples=settings.num_samples or 1,
             max_new_tokens=tokens,
+            budget=settings.budget,
             train=train,
         )
         found = self._add(step)

@@ -25,7 +25,7 @@ def check_names(study: StudyFile, path: Path) -> None:
                 hint = suggest(name, known, TO_LIST.get(key, ""))
                 raise DataError(f"{path}: {key}: {quoted(name)} is not known. {hint}")
     for suite in suites_of(study):
-        if suite.attack and suite.attack.needs_attacker and study.eval.attacker is None:
+        if suite.attack and suite.attack.needs_attacker and not study.eval.names_attacker:
             raise DataError(
                 f"{path}: suites: {suite.name} needs a model that attacks. Add it to the study, for example "
                 "eval: {attacker: base}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from alttrain_cli.data.outputs import Outputs
+from alttrain_cli.evaluation.attacks.catalogue import Budget
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan_keys import hash_of
@@ -129,6 +130,7 @@ class EvalStep(Step):
     limit: int | None
     samples: int
     max_new_tokens: int
+    budget: Budget  # of attacks
     train: TrainStep | None
 
     @property

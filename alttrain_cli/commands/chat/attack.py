@@ -33,7 +33,7 @@ def play(context: typer.Context, options: ChatOptions) -> None:
     here = isinstance(found, Target)
     check(options.attack_rules({suite.name: spec_of(suite)}, served=not here))
     by_default = here and spec_of(suite).needs_attacker
-    choice = options.attack_choice(options.attacker or (BASE if by_default else None))
+    choice = options.attack_choice(BASE if by_default else None)
     choice.check([suite])
     settings = Settings(ChatTarget.of(found, options.recipe).recipe.generation).set(*options.all_changes)
     if isinstance(found, Target):  # what can be known before it is loaded
@@ -50,7 +50,7 @@ def play(context: typer.Context, options: ChatOptions) -> None:
     if isinstance(found, Target) and found.run:
         names = [field.name for field in fields(AttackOptions)]
         typed = words_of(context, [*names, "suite_file"] if suite.source.own else names)
-        typed += ["--attacker", BASE] if options.attacker is None and by_default else []
+        typed += ["--attacker", BASE] if by_default and not options.names_attacker else []
         console.print_next(next_command(str(found.run.path), suite, typed, found.recipe.generation))
 
 

@@ -29,8 +29,9 @@ from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
 from alttrain_cli.evaluation.presets import Preset, find_preset
 from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
+from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.own_suites import own_suites
-from alttrain_cli.evaluation.suites.published import suite_files
+from alttrain_cli.evaluation.suites.published import check_files, suite_files
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites, split_words
 from alttrain_cli.progress import Progress
 from alttrain_cli.training.fit import find_machine
@@ -46,16 +47,19 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         check(preset_rules(ctx, given, preset, on_gpu=bool(find_machine().gpu)))
         given = replace(given, judge_part=preset.judge_part or given.judge_part)
     suites, judges = _chosen(ctx, given)
+    files = suite_files(given.suite_file or (), suites)
     check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
     check(attack_rules(given, suites, served=is_served(given)))
-    choice = given.attack_choice(given.attacker)
+    choice = given.attack_choice()
     if given.replay is None:
+        check_files(suites, files)
         choice.check(suites)
     with console.Reporter() as progress, choice.opened(progress) as setup_of:
         candidate = _candidate(given, progress)
         if isinstance(candidate.model, Target):
             choice.check_base(candidate.model)
-        wanted = _wanted(given, suites, preset, setup_of, progress)
+        data = read_attacks(given.replay, suites, files, progress)  # a missing file costs nothing
+        wanted = _wanted(given, data, preset, setup_of)
         judging = _judge_set(judges, given, progress)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
@@ -96,12 +100,11 @@ def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[An
 
 
 def _wanted(
-    given: RunOptions, suites: list[Suite], preset: Preset | None, setup_of: SetupOf, progress: Progress
+    given: RunOptions, suites: list[tuple[Suite, LoadedSuite]], preset: Preset | None, setup_of: SetupOf
 ) -> EvalOptions:
-    """Return what to generate. All prompts are read now, so that a missing file costs nothing."""
-    files = suite_files(given.suite_file or (), suites)
+    """Return what to generate."""
     return EvalOptions(
-        suites=read_attacks(given.replay, suites, files, progress),
+        suites=suites,
         preset=preset,
         sampling=given.sampling,
         max_new_tokens=given.max_new_tokens,

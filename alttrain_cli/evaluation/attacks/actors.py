@@ -44,15 +44,15 @@ class Actors(Flow):
     def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
         prompt = Conversation.of(filled(self.find, goal=goal, actors=str(self.actors)))
         found = yield from ask_list(prompt)
-        failed = AttackOutcome.ATTACKER_FAILED
+        failed: AttackOutcome | None = None
         for actor in found[: self.actors]:
             words = filled(self.question, goal=goal, actor=actor, turns=str(self.turns))
-            questions = yield from ask_list(Conversation.of(words))
             try:
+                questions = yield from ask_list(Conversation.of(words))
                 if (yield from self._lead(goal, questions[: self.turns], log)):
                     return AttackOutcome.ACHIEVED
             except AllFailedError as end:
-                failed = end.outcome
+                failed = failed or end.outcome
         return held_or(failed, log)
 
     def _lead(self, goal: str, questions: tuple[str, ...], log: list[Attempt]) -> Steps[bool]:

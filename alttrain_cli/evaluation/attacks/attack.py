@@ -167,13 +167,15 @@ class AllFailedError(Exception):
 Steps = Generator[tuple[Call, ...], tuple[Reply, ...], Result]
 
 
-def ask(role: Role, about: Sequence[tuple[Subject, Conversation]]) -> Steps[list[tuple[Subject, Reply]]]:
+def ask(
+    role: Role, about: Sequence[tuple[Subject, Conversation]], *, many: bool = False
+) -> Steps[list[tuple[Subject, Reply]]]:
     """Make one call per subject, and return those that succeeded with their replies.
 
     Raises:
         AllFailedError: if none did.
     """
-    replies = yield tuple(Call(role, conversation) for _, conversation in about)
+    replies = yield tuple(Call(role, conversation, many) for _, conversation in about)
     living = [
         (subject, reply) for (subject, _), reply in zip(about, replies, strict=True) if not reply.failed
     ]
@@ -193,8 +195,12 @@ def ask_one(role: Role, conversation: Conversation) -> Steps[Reply]:
 
 
 def ask_list(conversation: Conversation) -> Steps[tuple[str, ...]]:
-    """Ask the attacker for a list; it is empty if the attacker failed."""
-    [reply] = yield (Call(Role.ATTACKER, conversation, many=True),)
+    """Ask the attacker for a list.
+
+    Raises:
+        AllFailedError: if there is none.
+    """
+    [(_, reply)] = yield from ask(Role.ATTACKER, [(None, conversation)], many=True)
     return reply.texts
 
 

@@ -42,7 +42,7 @@ def attack_of(suite: Suite, budget: Budget) -> Attack:
             # Up to 3 turns nothing is forgotten; earlier versions put a 3 into the keys of dialogues.
             return Refinement(name, spec.instructions, streams, turns, remembered=3 if turns <= 3 else 4)
         case "paraphrase":
-            return Paraphrase(name, spec.instructions[0], tuple(spec.techniques.items()), turns)
+            return Paraphrase(name, spec.instructions[0], _techniques(suite, turns), turns)
         case "actors":
             find, question, rewrite = spec.instructions
             return Actors(name, find, question, rewrite, budget.actors or spec.actors or 1, turns, backtracks)
@@ -50,3 +50,13 @@ def attack_of(suite: Suite, budget: Budget) -> Attack:
             return Script(name, turns)
         case "repetition":
             return Repetition(name, turns + backtracks)  # as many calls as an escalation has
+
+
+def _techniques(suite: Suite, turns: int) -> tuple[tuple[str, str], ...]:
+    """Return the techniques of a suite, in their order.
+
+    Of a shipped one without those that are never tried: earlier versions had five, all of them in the keys of
+    dialogues.
+    """
+    known = tuple(spec_of(suite).techniques.items())
+    return known if suite.source.own else known[: max(turns, 5)]

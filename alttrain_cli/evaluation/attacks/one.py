@@ -52,7 +52,7 @@ def find_attack(name: str, own: Sequence[Suite] = ()) -> Suite:
         DataError: if there is none that a goal is enough for.
     """
     known = (*own, *all_suites().values())
-    attacks = {one.name: one for one in known if one.attack and one.attack.flow != "script"}
+    attacks = {one.name: one for one in known if one.has_goals}
     if name not in attacks:
         raise DataError(f"--attack {name}: no such attack. {suggest(name, attacks)}")
     return attacks[name]

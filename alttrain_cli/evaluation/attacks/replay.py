@@ -39,7 +39,8 @@ def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedS
             f"--replay {word}: {folder.path}: no dialogue came to an end that can be replayed. "
             "Evaluate that target again."
         )
-    path = folder.dialogues.path
+    path, samples = folder.dialogues.path, plan.samples
+    first = f"{samples} dialogues were recorded for each goal, and only the first of them is replayed"
     data = LoadedSuite(
         items,
         str(path),
@@ -48,6 +49,7 @@ def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedS
         pinned=False,
         dropped=len(plan.items) - len(items),
         source=plan.suite.source,
+        caveats=(first,) if samples > 1 else (),
     )
     return suite.model_copy(update={"attack": suite.attack.replayed(plan.target.name), "n": None}), data
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alttrain_cli.backends.base import Backend
-from alttrain_cli.backends.open import check_found, find, open_later
+from alttrain_cli.backends.open import Address, check_found, find, open_later
 from alttrain_cli.backends.remembering import Remembering
 from alttrain_cli.backends.target import Target
 from alttrain_cli.errors import AlttrainError, DataError
@@ -89,15 +89,16 @@ class AttackSetup:
 
 
 SetupOf = Callable[[Backend], AttackSetup]  # of a target
+Named = str | Address  # a model by a word, or by its server
 
 
 @dataclass(frozen=True)
 class AttackChoice:
-    """The models of an attack by the words of a command line. Nothing is open yet."""
+    """The models of an attack by the words of a command line, or on servers. Nothing is open yet."""
 
-    attacker: str | None = None
-    judge: str = RULE
-    refusal_judge: str | None = None  # None: the judge
+    attacker: Named | None = None
+    judge: Named = RULE
+    refusal_judge: Named | None = None  # None: the judge
     budget: Budget = field(default_factory=Budget)
     attacker_tokens: int = ATTACKER_TOKENS
 
@@ -111,11 +112,11 @@ class AttackChoice:
             DataError: naming the option whose model cannot be used.
         """
         with ExitStack() as stack:
-            found: dict[str | None, Backend] = {}
+            found: dict[Named | None, Backend] = {}
             for option, word in self._words.items():
                 by_rule = word == RULE and option != "--attacker"
-                if not by_rule and word not in (None, BASE, *found):
-                    found[word] = stack.enter_context(closing(_open(option, str(word), progress)))
+                if word is not None and not by_rule and word not in (BASE, *found):
+                    found[word] = stack.enter_context(closing(_open(option, word, progress)))
 
             def setup(target: Backend) -> AttackSetup:
                 known = {**found, BASE: target.base or target}
@@ -128,8 +129,8 @@ class AttackChoice:
             yield setup
 
     @property
-    def _words(self) -> dict[str, str | None]:
-        """The word of each option."""
+    def _words(self) -> dict[str, Named | None]:
+        """The model of each option."""
         refusals = self.judge if self.refusal_judge is None else self.refusal_judge
         return {"--attacker": self.attacker, "--attack-judge": self.judge, "--attack-refusal-judge": refusals}
 
@@ -142,9 +143,9 @@ class AttackChoice:
         for suite in suites:
             if suite.attack and suite.attack.needs_attacker and self.attacker is None:
                 raise DataError(
-                    f"{suite.name}: this attack needs a model that attacks. Add a server, "
-                    '--attacker "http://localhost:8000/v1 MODEL", or --attacker base: the base of a target '
-                    "on this machine."
+                    f"{suite.name}: this attack needs a model that attacks. Add a server, --attacker-url "
+                    "http://localhost:8000/v1 --attacker-model MODEL, or --attacker base: the base of a "
+                    "target on this machine."
                 )
 
     def check_base(self, target: Target) -> None:
@@ -161,13 +162,15 @@ class AttackChoice:
             )
 
 
-def _open(option: str, word: str, progress: Progress) -> Backend:
+def _open(option: str, named: Named, progress: Progress) -> Backend:
+    by_url = isinstance(named, Address)
+    also = (BASE,) if option == "--attacker" else (RULE, BASE)
     try:
-        found = find(word, also=(BASE,) if option == "--attacker" else (RULE, BASE))
+        found = named if isinstance(named, Address) else find(named, also=also)
         check_found(found, progress)
         return open_later(found, progress)
     except AlttrainError as error:
-        raise DataError(f"{option}: {error}") from None
+        raise DataError(f"{option}{'-url' * by_url}: {error}") from None
 
 
 def _name(judge: Backend | None) -> str:

@@ -17,14 +17,15 @@ _PLACES: dict[FlowName, tuple[tuple[str, ...], ...]] = {
     "paraphrase": (("goal", "technique", "definition"),),
     "actors": (("goal", "actors"), ("goal", "actor", "turns"), ("goal", "question")),
 }
-# What an entry need not state. docs/attacks.md says where the numbers come from.
+# What an entry need not state: the budget of the paper that introduced the method. docs/attacks.md has a
+# table with the source of each number.
 _USUAL: dict[str, dict[str, float]] = {
-    "escalation": {"turns": 8, "backtracks": 10, "temperature": 0.7},
-    "refinement": {"turns": 3, "streams": 3},
-    "paraphrase": {"turns": 5},
-    "actors": {"turns": 5, "backtracks": 3, "actors": 3, "temperature": 0.7},
+    "escalation": {"turns": 10, "backtracks": 10, "temperature": 0.7},
+    "refinement": {"turns": 3, "streams": 30},
+    "paraphrase": {"turns": 10},
+    "actors": {"turns": 5, "backtracks": 1, "actors": 3, "temperature": 0.7},
     "script": {"turns": MOST_TURNS},
-    "repetition": {"turns": 8, "backtracks": 10},
+    "repetition": {"turns": 10, "backtracks": 10},
 }
 
 Names = Annotated[

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,14 +36,16 @@ class LoadedSuite(NamedTuple):
     dropped: int  # rows without a prompt (recorded attacks that failed have none)
     given: bool = False  # the file is one that a person gave
     source: str | None = None  # where the goals of a replay came from; None: from the suite's own
+    caveats: tuple[str, ...] = ()  # what the scorecard has to say about these items
 
 
 def read_suite(suite: Suite, given: Path | None = None) -> LoadedSuite:
     wording = HarnessPrompts(suite.task) if suite.task else None
     path = given or _fetch(suite)
-    _check_file(suite, path)
+    check_file(suite, path)
     items, dropped = _items(suite, path, wording)
-    _check_count(suite, path, len(items) + dropped)
+    if given is None or not suite.has_goals:  # else the goals are a person's own
+        _check_count(suite, path, len(items) + dropped)
     found = fingerprint(items)
     if suite.sha256 and found != suite.sha256 and given is None:
         raise DataError(
@@ -73,7 +75,7 @@ def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[li
     items: list[Item] = []
     dropped = 0
     row: Mapping[str, Any] = {}
-    for number, row in read_table(path, suite.records, suite.header, suite.members):
+    for number, row in _rows(suite, path):
         place = f"{suite.name}: {path}:{number}"
         if not _wanted(suite, row, place):
             continue
@@ -89,22 +91,33 @@ def _items(suite: Suite, path: Path, wording: HarnessPrompts | None) -> tuple[li
             item = item._replace(problem=problem_place(path, number, row, place))
         items.append(item)
         if len(items) > MOST_ITEMS:
-            raise DataError(
-                f"{suite.name}: {path} holds more than {MOST_ITEMS:,} items. Is it the right file?"
-            )
+            raise DataError(f"{suite.name}: {path} has more than {MOST_ITEMS:,} items. Is it the right file?")
     if not items:
         raise _no_items(suite, path, row)
     return _unique(items), dropped
 
 
-def _check_file(suite: Suite, path: Path) -> None:
+def _rows(suite: Suite, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        yield from read_table(path, suite.records, suite.header, suite.members)
+    except DataError as error:
+        raise DataError(f"{suite.name}: {error}") from None
+
+
+def check_file(suite: Suite, path: Path) -> None:
     """Refuse a folder, a pipe, and a file that is too large, before anything is read of it."""
     try:
         check_ordinary(path)
     except DataError as error:
-        raise DataError(f"{suite.name}: {error} Give the published file.") from None
+        raise DataError(f"{suite.name}: {error} {_right_file(suite)}") from None
     if path.stat().st_size > LARGEST:
-        raise DataError(f"{suite.name}: {path} is larger than {LARGEST:,} bytes. Is it the published file?")
+        raise DataError(f"{suite.name}: {path} is larger than {LARGEST:,} bytes. {_right_file(suite)}")
+
+
+def _right_file(suite: Suite) -> str:
+    """Return which file a person has to give."""
+    usual = "Give a file with your goals." if suite.has_goals else "Give the published file."
+    return "Correct `file` in the suite's entry." if suite.source.own else usual
 
 
 def _item(suite: Suite, place: str, number: str, row: Mapping[str, Any], prompt: str) -> Item:
@@ -192,15 +205,17 @@ def _is_number(value: Any) -> bool:
 
 
 def _need_column(suite: Suite, path: Path, row: Mapping[str, Any]) -> None:
-    names = suite.columns.get("prompt") or suite.columns["turns"]
-    if not any(name in row for name in names):
+    prompts, turns = (suite.columns.get(name, ()) for name in ("prompt", "turns"))
+    if any(name in row for name in (*prompts, *turns)):
+        return
+    names = turns or prompts
+    advice = "Rename the column of goals to goal." if suite.has_goals else _right_file(suite)
+    if suite.source.own:
         near = did_you_mean(names[0], row)
-        ours = "prompt" if suite.columns.get("prompt") else "turns"
-        own = f"{near}{near and ' '}Name it in the suite's entry: columns: {{{ours}: NAME}}"
-        raise DataError(
-            f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {', '.join(map(str, row))}. "
-            f"{own if suite.source.own else 'Give the published file.'}"
-        )
+        ours = "turns" if turns else "goal" if suite.has_goals else "prompt"
+        advice = f"{near}{near and ' '}Name it in the suite's entry: columns: {{{ours}: NAME}}"
+    has = ", ".join(map(str, row))
+    raise DataError(f"{suite.name}: {path}: no column {' or '.join(names)}; the file has {has}. {advice}")
 
 
 def _last_answer(answer: str | None) -> str | None:

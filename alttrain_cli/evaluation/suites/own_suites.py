@@ -112,7 +112,8 @@ def _own_suite(path: Path, name: str, fields: dict[str, object]) -> OwnSuite:
             **given.model_dump(exclude={"file", "title", "columns", "judge", "attack"}),
         )
     except ValidationError as error:
-        words = f"{first_problem(error, name)}. {_near(error)}{_example(error)}"
+        example = ATTACK_EXAMPLE if "attack" in fields else EXAMPLE
+        words = f"{first_problem(error, name)}. {_near(error)}{example}"
         raise DataError(f"--suite-file {path}: {words}") from None
     return OwnSuite(suite, path.parent / given.file, given.judge)
 
@@ -125,8 +126,3 @@ def _near(error: ValidationError) -> str:
     known = AttackSpec.model_fields if len(problem["loc"]) > 1 else _Fields.model_fields
     near = did_you_mean(str(problem["loc"][-1]), known)
     return near and f"{near} "
-
-
-def _example(error: ValidationError) -> str:
-    """Return where a file like this is shown."""
-    return ATTACK_EXAMPLE if "attack" in error.errors()[0]["loc"] else EXAMPLE

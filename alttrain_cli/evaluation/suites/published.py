@@ -1,11 +1,11 @@
 """The data of the suites that a person named, from the package, a file or the hub."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.suites.items import LoadedSuite, read_suite
+from alttrain_cli.evaluation.suites.items import LoadedSuite, check_file, read_suite
 from alttrain_cli.evaluation.suites.own_suites import EXAMPLE, is_own, own_suites
 from alttrain_cli.evaluation.suites.suite import (
     Suite,
@@ -46,6 +46,17 @@ def suite_files(given: Sequence[str], chosen: Sequence[Suite]) -> dict[str, Path
             raise DataError(f"--suite-file {pair}: {name} has a file already: {files[name]}.")
         files[name] = path
     return files
+
+
+def check_files(suites: Sequence[Suite], files: Mapping[str, Path]) -> None:
+    """Make sure that the files that a person gave can be read, before anything else is looked for.
+
+    Raises:
+        DataError: naming the suite.
+    """
+    for suite in suites:
+        if suite.name in files:
+            check_file(suite, files[suite.name])
 
 
 def _suite_and_file(pair: str) -> tuple[str, Path]:

@@ -156,6 +156,11 @@ class Suite(_Strict):
             return "lm-eval"
         return "eval" if self.grader == "math" else "code" if self.grader in RUN_CODE else ""
 
+    @property
+    def has_goals(self) -> bool:
+        """Whether its items are goals that an attack is after, and no prompts."""
+        return self.attack is not None and self.attack.flow != "script"
+
     def record(self) -> dict[str, Any]:
         """Return the suite's facts for a list, as JSON."""
         facts = self.model_dump(mode="json", include={"name", "title", "kind", "groups", "licence"})
@@ -173,8 +178,10 @@ class Suite(_Strict):
             raise ValueError(f"task: does not fit grader {self.grader!r}")
         if self.attack is not None and self.kind == "ability":
             raise ValueError("attack: does not fit kind 'ability'")
-        if self.attack is not None and self.attack.flow != "script" and self.columns.get("turns"):
+        if self.attack is not None and self.has_goals and self.columns.get("turns"):
             raise ValueError(f"columns.turns: has no effect with attack.flow {self.attack.flow}")
+        if self.attack is not None and not self.has_goals and not self.columns.get("turns"):
+            raise ValueError("columns.turns: the key is missing, attack.flow script needs it")
         if self.attack is not None and self.instruction is not None:
             raise ValueError("instruction: has no effect on an attack, which has attack.instructions")
         if self.instruction is not None and "{prompt}" not in self.instruction:
