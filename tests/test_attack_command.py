@@ -367,6 +367,10 @@ def reached(hits: int, of: int = 4) -> list[End]:
     return [(f"goal {at}", at < hits, 1, ACHIEVED if at < hits else HELD) for at in range(of)]
 
 
+def reached_at(goals: str, hits: str) -> list[End]:
+    return [(goal, goal in hits, 1, ACHIEVED if goal in hits else HELD) for goal in goals]
+
+
 def compared(attack: JudgedDialogues, control: JudgedDialogues) -> BesideBareGoal:
     found = beside_bare_goal(attack, control)
     assert found is not None
@@ -432,8 +436,18 @@ def test_an_attack_and_the_bare_goal_are_compared_within_as_many_target_calls() 
     assert (found.calls, found.left_out) == (9, 1)
     assert found.bare is not None
     assert (found.bare.hits, found.bare.n) == (1, 3)
-    assert found.words.endswith(". 1 more are left out: the answer that decides came later")
+    assert found.words.endswith(". 1 more are left out: the answer that decides is a hit, and came later")
     assert compared(side(*attack), side(*bare)).left_out == 0
+
+
+def test_a_dialogue_that_held_for_longer_than_the_bare_goal_was_sampled_has_not_reached_its_goal() -> None:
+    """Else only the dialogues of a long attack that worked would be compared, and all long ones add something."""
+    attack = [("a", True, 3, ACHIEVED), *((goal, False, 90, HELD) for goal in "bcd")]
+    found = compared(side(*attack, most=90), side(*reached_at("abcd", hits="ab"), most=20))
+    assert (found.calls, found.left_out) == (20, 0)
+    assert found.attack is not None
+    assert (found.attack.hits, found.attack.n) == (1, 4)
+    assert found.adds_nothing
 
 
 def test_if_the_bare_goal_had_fewer_calls_that_is_said_and_how_to_give_it_as_many() -> None:
