@@ -58,8 +58,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         candidate = _candidate(given, progress)
         if isinstance(candidate.model, Target):
             choice.check_base(candidate.model)
-        data = read_attacks(given.replay, suites, files, progress)  # a missing file costs nothing
-        wanted = _wanted(given, data, preset, setup_of)
+        wanted = _wanted(given, read_attacks(given.replay, suites, files, progress), preset, setup_of)
         judging = _judge_set(judges, given, progress)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
@@ -102,7 +101,6 @@ def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[An
 def _wanted(
     given: RunOptions, suites: list[tuple[Suite, LoadedSuite]], preset: Preset | None, setup_of: SetupOf
 ) -> EvalOptions:
-    """Return what to generate."""
     return EvalOptions(
         suites=suites,
         preset=preset,
