@@ -747,9 +747,32 @@ def test_of_several_recorded_dialogues_of_a_goal_the_first_is_replayed_and_a_war
         evaluate(pair, EvalOptions(data), judges, lambda target: other, Progress())
         return report(pair, show_completions=False).card.warnings
 
-    said = "3 dialogues were recorded for each goal, and only the first of them is replayed"
+    said = "3 dialogues were recorded for each goal, and only the first that came to an end is replayed"
     assert [text for text in warnings(3) if said in text] != []
     assert [text for text in warnings(1) if "recorded for each goal" in text] == []
+
+
+def test_where_the_first_recorded_dialogue_of_a_goal_came_to_no_end_the_next_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_and_base(REFUSES, HELPS)
+    run._answer = lambda request, _: "<think>\nHmm" if request.seed % 3 else REFUSES
+    measure(tmp_path, run, samples=3, sampling={"do_sample": True, "temperature": 1.0})
+    lines = (tmp_path / "run" / "crescendo-smoke" / "dialogues.jsonl").read_text().splitlines()
+    ended = [one for one in map(json.loads, lines) if one["outcome"] == "held"]
+    goals = {one["item"] for one in ended}
+    assert 0 < len(goals) < 4
+    assert min(one["sample"] for one in ended) < max(one["sample"] for one in ended)
+    data = replayed(find_suites("crescendo-smoke"), tmp_path / "run", "run")
+    assert {one.id for one in data[0][1].items} == goals
+    other = ScriptedBackend(REFUSES, name="other")
+    pair = Comparison(EvalTarget(tmp_path / "other", other))
+    judges = JudgeSet(find_judges("rule"), lambda word: other, Progress(), with_card=False)
+    evaluate(pair, EvalOptions(data), judges, lambda target: other, Progress())
+    monkeypatch.setenv("COLUMNS", "250")
+    print_report(report(pair, show_completions=False))
+    left = 4 - len(goals)
+    assert f"{left} goals without a dialogue that came to an end dropped" in capsys.readouterr().out
 
 
 def test_what_was_not_recorded_cannot_be_replayed(tmp_path: Path) -> None:

@@ -182,7 +182,9 @@ def _card(card: JudgeCard | None) -> str:
 def _provenance(suite: SuiteScore) -> str:
     paper = "in the table of AltTrain's paper · " if suite.paper else ""
     pinned = "" if suite.pinned else ", not pinned"
-    dropped = f" · {suite.dropped} without a prompt dropped" if suite.dropped else ""
+    is_replay = suite.attack is not None and suite.attack.facts.recorded is not None
+    lack = "goals without a dialogue that came to an end" if is_replay else "without a prompt"
+    dropped = f" · {suite.dropped} {lack} dropped" if suite.dropped else ""
     settings = suite.settings
     sampled = f"temperature {settings.temperature}" if settings.do_sample else "greedy"
     return (

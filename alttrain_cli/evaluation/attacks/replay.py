@@ -31,8 +31,10 @@ def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedS
             "none. Evaluate it with this suite first, or leave the suite out."
         )
     plan = EvalPlan.load(folder.path)
-    recorded = {one.item: one for one in folder.played(plan.keys) if one.sample == 0}
-    turns = {name: found for name, one in recorded.items() if (found := _turns(one))}
+    turns: dict[str, tuple[str, ...]] = {}
+    for one in sorted(folder.played(plan.keys), key=lambda one: one.sample):
+        if found := _turns(one):
+            turns.setdefault(one.item, found)
     items = [_scripted(item, turns[item.id]) for item in plan.items if item.id in turns]
     if not items:
         raise DataError(
@@ -40,7 +42,9 @@ def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedS
             "Evaluate that target again."
         )
     path, samples = folder.dialogues.path, plan.samples
-    first = f"{samples} dialogues were recorded for each goal, and only the first of them is replayed"
+    first = (
+        f"{samples} dialogues were recorded for each goal, and only the first that came to an end is replayed"
+    )
     data = LoadedSuite(
         items,
         str(path),
