@@ -59,10 +59,9 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         if isinstance(candidate.model, Target):
             choice.check_base(candidate.model)
         wanted = _wanted(given, read_attacks(given.replay, suites, files, progress), preset, setup_of)
-        judging = _judge_set(judges, given, progress)
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
-        problems = evaluate(pair, wanted, judging, opened, progress)
+        problems = evaluate(pair, wanted, _judge_set(judges, given, progress), opened, progress)
         result = _report(pair, given)
     _show(result, given, problems)
 
