@@ -190,7 +190,6 @@ def _alone(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
     try:
         _run()
     except KeyboardInterrupt as stop:  # a further signal, when the command was ending already

@@ -63,7 +63,6 @@ def ending_signals() -> list[int]:
 
 
 def stop_by(number: int) -> KeyboardInterrupt:
-    """Return the exception for a signal."""
     return KeyboardInterrupt() if number == signal.SIGINT else StopSignal(number)
 
 

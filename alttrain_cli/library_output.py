@@ -45,7 +45,6 @@ class _Both:
         self._log, self._screen = log, screen
 
     def write(self, text: str) -> int:
-        """Write to both."""
         self._screen.write(text)
         return self._log.write(text)
 

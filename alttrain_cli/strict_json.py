@@ -33,7 +33,6 @@ def parse_json(text: str) -> Any:
 
 
 def is_object(text: str) -> bool:
-    """Whether a text is one JSON object."""
     try:
         return isinstance(parse_json(text), dict)
     except ValueError:

@@ -65,7 +65,6 @@ def check_url(text: str) -> str:
 
 
 def key_of_environment() -> str:
-    """Return the key from the environment."""
     for name in KEY_VARIABLES:
         if key := os.environ.get(name, "").strip():
             if not (key.isascii() and key.isprintable()):

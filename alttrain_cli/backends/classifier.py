@@ -37,7 +37,6 @@ class ClassifierBackend(WholeStreams):
 
     @staticmethod
     def is_here(name: str) -> bool:
-        """Whether the weights of a classifier on the hub are on this machine."""
         return is_in_cache(name)
 
     @staticmethod

@@ -49,7 +49,6 @@ class Dialect:
 
     @staticmethod
     def without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
-        """Return a request without the fields that a server has refused."""
         sent = {name: value for name, value in body.items() if name not in refused}
         if _LIMIT in body and _LIMIT in refused:
             sent[_NEW_LIMIT] = body[_LIMIT]

@@ -43,7 +43,6 @@ class Gpus:
     cards: tuple[str, ...]
 
     def open(self, target: Target, progress: Progress, in_flight: int) -> Backend:
-        """Load a target on every GPU."""
         pool = _Pool(progress)
         try:
             with progress.status(f"Loading {target.name} on {len(self.cards)} GPUs ..."):

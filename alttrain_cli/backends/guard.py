@@ -41,7 +41,6 @@ def stop(*guards: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> int:
-    """Return the exit code of the program."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: end(program))
     program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)

@@ -192,7 +192,6 @@ class _Reply:
 
 
 def _drained(chunks: Generator[Chunk, None, Completion]) -> Completion:
-    """Return what a stream returns."""
     with closing(chunks):
         while True:
             try:

@@ -198,7 +198,6 @@ class _Fold:
         return text
 
     def end(self) -> str:
-        """Close what is open."""
         was, self._thinking = self._thinking, False
         return THINK.close if was else ""
 

@@ -49,7 +49,6 @@ class WatchedTokens:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields that are added to the request."""
         return {
             "logprobs": len(self.watch.tokens.all),  # vLLM refuses another number
             "logprob_token_ids": list(self.watch.tokens.all),

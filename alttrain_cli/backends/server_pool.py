@@ -111,12 +111,10 @@ class ServerWork:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End all requests."""
         self._stack.close()
 
     @property
     def answered(self) -> bool:
-        """Whether any server has answered a request."""
         return any(one.pulse.answered for one in self._connections.values())
 
     def ask(self, request: Callable[[Endpoint, Connection], Got]) -> Got:

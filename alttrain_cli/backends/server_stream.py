@@ -40,7 +40,6 @@ class ServerBudget:
 
     @property
     def fields(self) -> Body:
-        """The field that is added to the request."""
         return {self.endpoint.dialect.budget: self.tokens} if self._is_sent else {}
 
     def most(self) -> int | None:
@@ -82,7 +81,6 @@ class StreamedText:
         return THINK.open + text if is_unopened else text
 
     def chunk(self, piece: str) -> Chunk:
-        """Add a piece and return it as a chunk."""
         self._parser.feed(piece)
         self.parts.append(piece)
         self.tokens += 1

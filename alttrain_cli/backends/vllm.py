@@ -37,7 +37,6 @@ class Vllm:
     python: Path | None = None
 
     def command(self) -> list[str]:
-        """Return how the program is called."""
         if self.python is not None:
             if not (self.python.is_file() and os.access(self.python, os.X_OK)):
                 raise ModelError(f"--vllm-python {self.python}: not a program. Give a Python that has vLLM.")

@@ -39,7 +39,6 @@ class WorkQueue(Generic[Key]):
         return chunk
 
     def take(self, worker: Hashable, key: int) -> Request[Key]:
-        """Return a request that a worker has answered."""
         return self._at[worker].pop(key)
 
     def finish(self, worker: Hashable) -> None:

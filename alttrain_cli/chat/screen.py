@@ -68,12 +68,10 @@ class QuietScreen:
         self._warn = warn
 
     def say(self, text: str, style: str = "muted") -> None:
-        """Pass a line on."""
         self._warn(text)
 
     @contextmanager
     def completions(self, names: Sequence[str]) -> Iterator[View]:
-        """Yield a view that shows nothing."""
         yield self
 
     def show(self, streaming: StreamingCompletion, column: int = 0) -> None:

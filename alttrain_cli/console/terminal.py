@@ -115,7 +115,6 @@ def print_error(message: str, console: Console | None = None) -> None:
 
 
 def print_warning(message: str, console: Console | None = None) -> None:
-    """Print a warning, on standard error or another console."""
     print_sentence(console or err(), Text("Warning: ", style="warning") + plain(message))
 
 

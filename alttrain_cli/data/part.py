@@ -161,7 +161,6 @@ class Part:
             self.config.traces.prepare(self._judged)
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the chosen samples."""
         return (one for at, one in enumerate(self._all()) if self.chosen is None or at in self.chosen)
 
     def row(self, one: Sample) -> Row:

@@ -119,7 +119,6 @@ class RecipeData:
         return shlex.join([*words, "--out", str(self.path)])
 
     def build(self, suites: Mapping[str, Sequence[str]], progress: Progress) -> BuildResult:
-        """Build the file."""
         if self.needs_server:
             raise DataError(
                 f"{self.recipe}: its data needs a model on a server, which writes the assessments. "

@@ -22,7 +22,6 @@ class Finding(NamedTuple):
 
 
 def ok(check: str, found: str) -> Finding:
-    """Return that all is well."""
     return Finding(check, Level.OK, found)
 
 

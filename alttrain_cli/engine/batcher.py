@@ -49,7 +49,6 @@ def free_limits(loaded: LoadedModel, slots: int | None = None, reserved: int = 0
 
 
 def stop_ids(loaded: LoadedModel) -> set[int]:
-    """Return the tokens that end a completion."""
     eos = loaded.tokenizer.eos_token_id
     return {loaded.template.terminator_id} | ({eos} if eos is not None else set())
 

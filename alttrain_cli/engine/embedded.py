@@ -28,7 +28,6 @@ EOS, PAD = "<|im_end|>", "<|endoftext|>"
 
 
 def is_installed(package: str) -> bool:
-    """Whether the package that carries a model is there."""
     return _spec(package) is not None
 
 

@@ -61,7 +61,6 @@ def free_bytes() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is an out-of-memory error, on a GPU or a CPU."""
     import torch
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

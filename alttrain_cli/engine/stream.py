@@ -155,7 +155,6 @@ class Streams:
                 request.streamer.wake()
 
     def _fail(self, error: BaseException) -> None:
-        """End every stream with an error."""
         with self._changed:
             for request in self._open:
                 if request.streamer:

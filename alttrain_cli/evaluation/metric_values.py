@@ -173,6 +173,5 @@ class MetricValues:
 
 
 def value_of(judgement: Judgement, metric: Metric) -> float | None:
-    """Return the value of a metric as a number, None where the judgement has none."""
     found = metric.of(judgement)
     return None if found is None else float(found)

@@ -179,7 +179,6 @@ def agreement(result: SuiteResult) -> list[Agreement]:
 
 
 def metrics_by(result: SuiteResult, judge: str) -> list[Metric]:
-    """Return the metrics of a judge on a suite."""
     found = result.judged.get(judge, {}).values()
     partly = any(judgement.behaviour is Behaviour.PARTIAL for judgement in found)
     return metrics_of(result.plan.suite.kind, measures(judge), partly)

@@ -62,7 +62,6 @@ _ITEM = TypeAdapter(StoredItem, config=IGNORE)
 
 
 def item_record(item: Item) -> dict[str, Any]:
-    """Return an item as a plan has it."""
     values = {name: value for name, value in item._asdict().items() if value is not None}
     return {**values, "problem": item.problem.model_dump()} if item.problem else values
 

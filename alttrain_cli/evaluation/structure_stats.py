@@ -62,7 +62,6 @@ class StructureSummary:
 
 
 def shown_rates(summaries: Iterable[StructureSummary]) -> list[Statistic]:
-    """Return the rates of some summaries, each once."""
     known = {one.name: one for one in (*SECTION_RATES.values(), *RATES)}
     names = dict.fromkeys(name for summary in summaries for name in summary.structure)
     return [known[name] for name in names]

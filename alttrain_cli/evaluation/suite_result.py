@@ -115,7 +115,6 @@ class SuiteResult:
 
 
 def _judged_by(name: str, folder: SuiteDir, plan: EvalPlan, stats: StructureStats) -> Mapping[str, Judgement]:
-    """Return the judgements by one judge of the completions that are stored."""
     found = ValuesByKey[Judgement](plan.keys)
     for key, judgement in judgements(folder, plan, name):
         if key in stats.verdicts:

@@ -80,7 +80,6 @@ class Difference:
     words: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Derive the words for it."""
         object.__setattr__(self, "distinguishable", self.p < ALPHA)
         object.__setattr__(self, "words", self._in_words())
 

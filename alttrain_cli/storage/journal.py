@@ -205,7 +205,6 @@ class Journal(Log):
             self._rewrite(order)
 
     def drop(self, keys: Set[str]) -> None:
-        """Remove the records of some keys."""
         if keys & self.offsets.keys():
             self._rewrite(place for key, place in self.offsets.items() if key not in keys)
 

@@ -24,7 +24,6 @@ class KeyTable:
         return self._hashes[self._place(_hash(key))] != 0
 
     def get(self, key: Hashable) -> int | None:
-        """Return the number of a key, None if it has none."""
         place = self._place(_hash(key))
         return self._numbers[place] if self._hashes[place] else None
 

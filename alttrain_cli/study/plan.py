@@ -44,7 +44,6 @@ class PlannedStep(NamedTuple):
         }
 
     def ended(self, machine: str, seconds: float, exit_code: int) -> StepEnd:
-        """Return the journal's record of its end."""
         is_whole = self.status is Status.MISSING
         return StepEnd(
             key=self.step.key,
@@ -85,7 +84,6 @@ class StudyPlan(NamedTuple):
 
     @property
     def totals(self) -> list[KindTotal]:
-        """The steps by kind."""
         kinds = dict.fromkeys(one.step.kind for one in self.steps)
         return [_total(kind, [one for one in self.steps if one.step.kind == kind]) for kind in kinds]
 

@@ -99,7 +99,6 @@ def _at_most(tokens: int, sampling: Sampling) -> Sampling:
 
 
 def _complete(backend: Backend, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
-    """Complete the prompts of the rows, in their order."""
     requests = (Request(number, Conversation.of(row.prompt)) for number, row in enumerate(rows))
     found: dict[int, Completion] = {}
     for number, completion in backend.complete(requests, sampling):

@@ -41,7 +41,6 @@ class RankTask:
     checkpoints: str
 
     def load(self) -> tuple[Recipe, TrainingRows]:
-        """Return the recipe and its rows."""
         rows = TrainingRows.read(Path(self.data), allow_one_label=True)
         if rows.sha256 != self.sha256:
             raise AlttrainError(f"{self.data}: the processes of this run see different files.")

@@ -24,7 +24,6 @@ class Budget:
 
 
 def spec_of(suite: Suite) -> AttackSpec:
-    """Return the attack of an adaptive suite's entry."""
     if suite.attack is None:
         raise ValueError(f"{suite.name}: no attack")
     return suite.attack

@@ -80,7 +80,6 @@ class Form(NamedTuple):
     closes: Callable[[str], bool]
 
     def reply(self, text: str) -> Reply | None:
-        """Read what a model wrote."""
         return self.read(self._own(text))
 
     def is_whole(self, text: str) -> bool:
