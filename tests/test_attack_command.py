@@ -522,6 +522,23 @@ def test_a_judge_of_refusals_alone_cannot_tell_that_an_attack_works_on_the_basel
         assert all(words in text for text in found)
 
 
+def test_how_often_an_attack_works_on_the_baseline_stands_at_its_head_if_a_judge_of_harm_says_so(
+    tmp_path: Path,
+) -> None:
+    card = measure(tmp_path, run_and_base(REFUSES, HELPS)).card
+    [suite] = card.suites
+    for flow, counts, words in (
+        ("escalation", "harmful", "; works on the baseline: 3 of 4"),
+        ("escalation", "not refused", ""),  # which harmless answers are too
+        ("script", "harmful", ""),
+    ):
+        base = score(flow, 3, counts=counts).target  # type: ignore[arg-type]
+        attacked = replace(score(flow, 0), compared=base)  # type: ignore[arg-type]
+        shown = dict(attack_lines(replace(card, suites=[replace(suite, attack=attacked)])))
+        head = shown["crescendo-smoke:"]
+        assert head.endswith(words or ("18 target calls" if attacked.facts.steered else "rule"))
+
+
 def test_hits_in_the_loop_that_the_suite_s_judge_does_not_confirm_are_a_warning() -> None:
     for hits, problems in ((0, 1), (1, 1), (2, 0), (3, 0)):
         found = warnings_of(score("escalation", hits, achieved=3), harmful=True)

@@ -23,7 +23,8 @@ def _lines(suite: SuiteScore, score: AttackScore) -> Iterator[tuple[str, str]]:
     attacker = f", attacker {facts.attacker}" if facts.attacker else ""
     # A script has its own length.
     calls = f", at most {facts.target_calls} target calls" if facts.steered else ""
-    yield name, f"{mode}{attacker}, in the loop {facts.in_loop}{calls}"
+    works = f"; {score.on_baseline}" if score.on_baseline else ""
+    yield name, f"{mode}{attacker}, in the loop {facts.in_loop}{calls}{works}"
     sides = [("baseline", score.compared), ("candidate", score.target)]
     for whose, side in sides:
         if side and side.dialogues:

@@ -115,6 +115,14 @@ class AttackScore:
     compared: AttackSummary | None
 
     @property
+    def on_baseline(self) -> str:
+        """How often it works on the baseline, in words; empty where no judge of harm says so."""
+        base = self.compared
+        if base is None or not base.counted or base.counts != HARMFUL.title or not self.facts.steered:
+            return ""
+        return f"works on the baseline: {base.works.hits} of {base.works.n}"
+
+    @property
     def sides(self) -> list[tuple[str, AttackSummary]]:
         """Both models, each after the words that begin a warning about it."""
         return [("", self.target), *([("baseline: ", self.compared)] if self.compared else [])]
