@@ -6,9 +6,9 @@ Field names are those of transformers, PEFT and TRL, so nothing is translated.
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.problems import in_words, key_of
@@ -17,7 +17,7 @@ from alttrain_cli.recipe.layers import FALLBACK, KeyPath, merge, override, read_
 from alttrain_cli.recipe.overrides import keys_given, whole_key
 from alttrain_cli.recipe.plain_yaml import dump_yaml
 from alttrain_cli.recipe.shape import Shape
-from alttrain_cli.recipe.strict import MOST, Positive, StrictSection
+from alttrain_cli.recipe.strict import MOST, Positive, StrictSection, siblings
 from alttrain_cli.recipe.trl_settings import OTHER_NAMES, RESERVED, check_words, settings, wrong_settings
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import FolderName, safe_name
@@ -154,7 +154,7 @@ class Recipe(StrictSection):
         values, sources = merge(layers)
         override(values, sources, overrides)
         values.setdefault("name", safe_name(path.stem))
-        problems = wrong_settings(values.get("train"), _keys(Train))
+        problems = wrong_settings(values.get("train"), [*Train.model_fields])
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:
@@ -232,41 +232,21 @@ def _problem(problem: Any, given: list[KeyPath], *, with_hint: bool) -> str:
 def _nearest(key: KeyPath) -> str:
     """Return the key that was probably meant, with its section, or the keys that there are."""
     *section, typed = key
-    word, siblings = OTHER_NAMES.get(typed, typed), _siblings(key)
+    word, known = OTHER_NAMES.get(typed, typed), siblings(Recipe, key)
     anywhere = {one.rpartition(".")[2]: one for one in _every_key()}
-    near = get_close_matches(word[:100], siblings, n=1, cutoff=0.5)
-    if not siblings and (whole := get_close_matches(".".join(key)[:100], _every_key(), n=1, cutoff=0.7)):
+    near = get_close_matches(word[:100], known, n=1, cutoff=0.5)
+    if not known and (whole := get_close_matches(".".join(key)[:100], _every_key(), n=1, cutoff=0.7)):
         return f"Did you mean {whole[0]!r}?"
     if far := get_close_matches(word[:100], anywhere, n=1, cutoff=0.9 if near else 0.7):
         return f"Did you mean {anywhere[far[0]]!r}?"
     if near:
         return f"Did you mean {'.'.join([*section, near[0]])!r}?"
-    if section and not siblings:
+    if section and not known:
         return _nearest(key[:-1])
-    return f"There are {', '.join(siblings)}." if len(siblings) <= SHOWN_KEYS else ""
+    return f"There are {', '.join(known)}." if len(known) <= SHOWN_KEYS else ""
 
 
 def _every_key() -> list[str]:
     """Return the keys of all sections, with their section."""
-    own = [f"{name}.{key}" for name in _keys(Recipe) for key in _siblings((name, ""))]
+    own = [f"{name}.{key}" for name in Recipe.model_fields for key in siblings(Recipe, (name, ""))]
     return [*(f"train.{key}" for key in settings().keys() - RESERVED), *own]
-
-
-def _siblings(key: KeyPath) -> list[str]:
-    """Return the keys of the section of a key; none if there is no such section."""
-    model: type[BaseModel] = Recipe
-    for part in key[:-1]:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        inner = [one for one in (annotation, *get_args(annotation)) if _is_section(one)]
-        if not inner:
-            return []
-        model = inner[0]
-    return _keys(model)
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    return list(model.model_fields)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.catalogue import Budget
@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.problems import in_words, key_of
 from alttrain_cli.recipe.overrides import keys_given, put_overrides, whole_key
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
-from alttrain_cli.recipe.strict import StrictSection
+from alttrain_cli.recipe.strict import StrictSection, siblings
 from alttrain_cli.storage.reading import read_text
 from alttrain_cli.storage.shipped_files import shipped_studies
 from alttrain_cli.text import did_you_mean, quoted, suggest
@@ -277,24 +277,9 @@ def _nearest(key: Sequence[str]) -> str:
     """Return the key that was probably meant, with its section, or the keys that there are."""
     *section, typed = key
     if section and section[0] not in StudyFile.model_fields:
-        every = [f"{name}.{inner}" for name in _SECTIONS for inner in _keys((name, ""))]
+        names = StudyFile.model_fields
+        every = [f"{name}.{inner}" for name in names for inner in siblings(StudyFile, (name, ""))]
         return did_you_mean(".".join(key), every) or _nearest(section)
-    known = _keys(key)
+    known = siblings(StudyFile, key)
     near = get_close_matches(typed[:100], known, n=1)
     return f"Did you mean {'.'.join([*section, near[0]])!r}?" if near else suggest(typed, known)
-
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "data": DataSettings,
-    "train": TrainSettings,
-    "eval": EvalSettings,
-    "judge": JudgeSettings,
-    "table": Table,
-}
-
-
-def _keys(place: Sequence[str]) -> list[str]:
-    """Return the keys of the section in which a key is."""
-    of_method = TrainSettings if "train" in place[2:-1] else Method
-    section = {**_SECTIONS, "methods": of_method}.get(place[0], StudyFile)
-    return list((section if len(place) > 1 else StudyFile).model_fields)
