@@ -180,8 +180,7 @@ def _recipe_of(model: str, recipe: str | None, revision: str | None = None) -> R
         shipped = [Recipe.load(str(path)) for path in shipped_recipes()] if is_hub_id(model) else []
         for named in shipped:
             if named.model.name == model:
-                pinned = {"revision": revision or named.model.revision}
-                return named.model_copy(update={"model": named.model.model_copy(update=pinned)})
+                return named.pinned(revision)
         for named in shipped:
             if _copied(model) == named.model.name.rpartition("/")[2].lower():
                 return _for_model(named, model, revision, named.model.shape)
