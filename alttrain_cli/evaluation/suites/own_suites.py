@@ -11,6 +11,7 @@ from alttrain_cli.evaluation.suites.attack_spec import AttackSpec, Names
 from alttrain_cli.evaluation.suites.suite import Kind, Suite, SuiteSource, is_suite_word
 from alttrain_cli.problems import first_problem
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
+from alttrain_cli.recipe.strict import siblings
 from alttrain_cli.storage.names import is_name
 from alttrain_cli.storage.reading import is_file, read_text
 from alttrain_cli.text import did_you_mean, quoted
@@ -123,6 +124,5 @@ def _near(error: ValidationError) -> str:
     problem = error.errors()[0]
     if problem["type"] != "extra_forbidden":
         return ""
-    known = AttackSpec.model_fields if len(problem["loc"]) > 1 else _Fields.model_fields
-    near = did_you_mean(str(problem["loc"][-1]), known)
+    near = did_you_mean(str(problem["loc"][-1]), siblings(_Fields, [*map(str, problem["loc"])]))
     return near and f"{near} "
