@@ -23,7 +23,7 @@ from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped_studies
-from alttrain_cli.study import launch
+from alttrain_cli.study import cost, launch
 from alttrain_cli.study import plan as plans
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.formats import FORMATS
@@ -33,7 +33,7 @@ from alttrain_cli.study.launch import Launcher
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import plan_step, plan_study
 from alttrain_cli.study.run import Events, Failure
-from alttrain_cli.study.steps import Status, Step
+from alttrain_cli.study.steps import JudgeStep, Status, Step
 from alttrain_cli.training import time_plan
 from tests.command_lines import context_of, result_of
 from tests.fake_alttrain import write_card
@@ -104,6 +104,31 @@ def test_a_shipped_study_has_at_most_30_lines_and_a_plan_for_a_card(path: Path, 
     )
     needed = [need.key for one in plan.steps for need in one.step.needs]
     assert {*needed} <= {one.step.key for one in plan.steps}
+
+
+def test_a_judge_is_planned_with_the_size_of_its_model(here: Path) -> None:
+    def peaks(judge: str) -> set[float]:
+        place = open_study("main", (f"judges=[{judge}]",), None)
+        plan = plan_study(place.grid, place.folder, CARD)
+        return {round(one.cost.memory_gib, 1) for one in plan.steps if isinstance(one.step, JudgeStep)}
+
+    assert peaks("qwen3guard") == {round(1.1 * 2 * 4.02e9 / 2**30, 1)}
+    assert peaks("harmbench") == {round(1.1 * 0.75 * 13.02e9 / 2**30, 1)}  # 4 bits: 16 do not fit in 24 GB
+
+
+def test_a_plan_counts_the_models_that_are_not_on_this_machine(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def downloads() -> dict[str, float]:
+        place = open_study("main", (), None)
+        return plan_study(place.grid, place.folder, CARD).downloads
+
+    monkeypatch.setattr(cost, "is_in_cache", lambda *_: False)
+    found = downloads()
+    assert len(found) == 5
+    assert found["Qwen/Qwen3Guard-Gen-4B"] == pytest.approx(2 * 4.02e9 / 2**30)
+    monkeypatch.setattr(cost, "is_in_cache", lambda name, *_: name == "Qwen/Qwen3Guard-Gen-4B")
+    assert found.keys() - downloads().keys() == {"Qwen/Qwen3Guard-Gen-4B"}
 
 
 @pytest.mark.parametrize("path", shipped_studies(), ids=lambda path: path.stem)
@@ -712,7 +737,7 @@ def test_money_is_time_times_price(here: Path) -> None:
     column = [line.split()[-1] for line in done.output.splitlines() if " missing " in line]
     assert sum(float(one.replace("<", "")) for one in column) == pytest.approx(hours * 0.4, abs=0.2)
     said = " ".join(done.output.split())
-    assert f"money: {hours * 0.4:.2f}, for {hours:.1f} hours at 0.4 each" in said
+    assert f"money: {hours * 0.4:.2f}, for {hours:.1f} hours at 0.4 per hour" in said
 
 
 def test_a_plan_for_a_card_says_how_its_speed_is_known_and_that_the_largest_step_is_tight(here: Path) -> None:

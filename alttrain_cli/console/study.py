@@ -171,8 +171,11 @@ def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[s
         yield "speed:", speed_source(plan.machine)
     yield "memory:", largest if peak else "unknown"
     yield "disk:", f"{plan.disk_gib:.1f} GiB for the steps that are left"
+    if models := plan.downloads:
+        missing = counted(len(models), "model")
+        yield "downloads:", f"{sum(models.values()):.1f} GiB, {missing} not on this machine"
     if price is not None and wall is not None:
-        yield "money:", f"{wall / 3600 * price:.2f}, for {wall / 3600:.1f} hours at {price:g} each"
+        yield "money:", f"{wall / 3600 * price:.2f}, for {wall / 3600:.1f} hours at {price:g} per hour"
 
 
 def _listed(missing: tuple[str, ...]) -> str:

@@ -9,13 +9,16 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import GIB, Machine, computes_in_16_bits
+from alttrain_cli.engine.source import is_in_cache, is_local
 from alttrain_cli.evaluation.attacks.catalogue import Budget
+from alttrain_cli.evaluation.judges.guards import JUDGES
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.study.history import CHECK, GENERATE, LOAD, TRAIN, Times
 from alttrain_cli.study.rows import count_of, sizes_for
 from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Step, TrainStep
 from alttrain_cli.training.canary import PROBED_PAIRS
+from alttrain_cli.training.fit import FOUR_BITS, judge_bits
 from alttrain_cli.training.memory_plan import CPU_CONTEXT, GPU_CONTEXT, plan, trained_parameters
 from alttrain_cli.training.time_plan import operations_per_second, training_time
 
@@ -31,7 +34,7 @@ PROMPT = 120  # tokens
 UNTRAINED_TOKENS = 900  # of a reasoning model that was not trained to stop early
 JUDGE_TOKENS = 16
 RECORDED_TURNS = 5  # of a conversation
-JUDGE_PARAMETERS = 7e9
+JUDGE_PARAMETERS = {judge.name: judge.billions * 1e9 for judge in JUDGES}  # of those that run here
 SERVED = 0.5  # seconds per judgement of a server
 DATA_ROW, COMPLETION = 1500, 2500  # bytes of a row with its facts, of a completion with its judgements
 
@@ -122,12 +125,38 @@ def _calls(suite: Suite, budget: Budget) -> int:
 
 def _judgement(step: JudgeStep, machine: Machine) -> Cost:
     n = sum(count for suite, count in step.evaluation.completions if suite.grader is None)
-    if "--judge-url" in step.options:
-        return Cost({"judge": BUILD + n * SERVED}, 1.0, n * COMPLETION / GIB)
+    parameters = JUDGE_PARAMETERS.get(step.rater.name)
+    if parameters is None:  # a server's model, or the rule
+        seconds = n * SERVED if "--judge-url" in step.options else 0.0
+        return Cost({"judge": BUILD + seconds}, 1.0, n * COMPLETION / GIB)
     rate = operations_per_second(machine, 4096)
-    work = 2 * JUDGE_PARAMETERS * n * (3 * PROMPT + JUDGE_TOKENS)
-    parts = {LOAD: START + 2 * JUDGE_PARAMETERS / READ, "judge": work / rate} if rate else {}
-    return Cost(parts, 2 * JUDGE_PARAMETERS / GIB * 1.1, n * COMPLETION / GIB)
+    work = 2 * parameters * n * (3 * PROMPT + JUDGE_TOKENS)
+    parts = {LOAD: START + 2 * parameters / READ, "judge": work / rate} if rate else {}
+    width = FOUR_BITS if judge_bits(parameters, machine) == 4 else 2
+    return Cost(parts, width * parameters / GIB * 1.1, n * COMPLETION / GIB)
+
+
+class Download(NamedTuple):
+    """A model of the hub that is not on this machine."""
+
+    name: str
+    gib: float
+
+
+def download_of(step: Step, machine: Machine) -> Download | None:
+    """Return the model that a step fetches first, if it is not on this machine and its size is known."""
+    if isinstance(step, JudgeStep):
+        judge = next((one for one in JUDGES if one.name == step.rater.name), None)
+        if judge is None or judge.model is None or is_in_cache(judge.model):
+            return None
+        return Download(judge.model, 2 * judge.billions * 1e9 / GIB)
+    if not isinstance(step, TrainStep | EvalStep):
+        return None
+    recipe = step.recipe
+    is_here = is_local(recipe.model) or is_in_cache(recipe.model.name, recipe.model.revision)
+    if is_here or not recipe.model.shape:
+        return None
+    return Download(recipe.model.name, _bytes(recipe, machine) / GIB)
 
 
 def _generation(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.study.cost import Cost, cost_of
+from alttrain_cli.study.cost import Cost, cost_of, download_of
 from alttrain_cli.study.grid import Grid
 from alttrain_cli.study.history import Corrections, StepEnd, history_of, last_ends, parts_of
 from alttrain_cli.study.steps import Status, Step, StepKind
@@ -117,6 +117,13 @@ class StudyPlan(NamedTuple):
     def disk_gib(self) -> float:
         """What the steps that are left fill."""
         return sum(one.cost.disk_gib for one in self.steps if one.status is not Status.DONE)
+
+    @property
+    def downloads(self) -> dict[str, float]:
+        """The models that the steps that are left fetch from the hub, and the GiB of each."""
+        left = [one.step for one in self.steps if one.status is not Status.DONE]
+        found = [download_of(step, self.machine) for step in left]
+        return {one.name: one.gib for one in found if one}
 
     @property
     def memory_gib(self) -> float:
