@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.engine import weight_sizes
+from alttrain_cli.engine.source import require_weights
 from alttrain_cli.errors import ModelError, RunError
 from alttrain_cli.export import llama_process, push
 from alttrain_cli.export.gguf import QUANTISED, GgufFormat
@@ -179,11 +180,14 @@ def test_what_must_be_downloaded_is_counted_too(of_hub: Recipe, tmp_path: Path) 
 def test_a_download_that_the_disk_of_the_cache_has_no_room_for(
     of_hub: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weight_sizes.check_download("a/b", "c" * 40)
+    asked = []
+    monkeypatch.setattr("huggingface_hub.file_exists", lambda name, file, **_: asked.append(file) or True)
+    require_weights("a/b", "c" * 40)
+    assert asked  # what the cache has is a part
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**29))
     with pytest.raises(ModelError, match=r"cache has 0\.5 GiB free, but the download needs 1\.0"):
-        weight_sizes.check_download("a/b", "c" * 40)
+        require_weights("a/b", "c" * 40)
 
 
 @pytest.mark.parametrize("offline", [False, True])

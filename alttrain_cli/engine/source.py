@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from alttrain_cli.engine.embedded import convert_elsewhere, embedded_model, is_installed
 from alttrain_cli.engine.model_files import INDEX, WHOLE, check_model, weight_files
-from alttrain_cli.engine.weight_sizes import HUB_SECONDS, cached_folder, check_download
+from alttrain_cli.engine.weight_sizes import HUB_SECONDS, cached_folder, check_download, weights_are_here
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
 from alttrain_cli.storage.reading import sha256
@@ -65,7 +65,7 @@ def require_weights(name: str, commit: str | None) -> None:
     from huggingface_hub import file_exists
     from huggingface_hub.errors import HfHubHTTPError
 
-    if is_in_cache(name, commit):
+    if weights_are_here(name, commit):
         return
     try:
         found = any(file_exists(name, file, revision=commit) for file in (WHOLE, INDEX))

@@ -45,6 +45,15 @@ def bytes_of_weights(name: str, commit: str | None = None) -> int:
         return 0
 
 
+def weights_are_here(name: str, commit: str | None) -> bool:
+    """Whether the cache has every weight file of a model on the hub, and not only a part of a download."""
+    folder = cached_folder(name, commit)
+    try:
+        return folder is not None and bool(weight_files(folder))
+    except ModelError:
+        return False
+
+
 def sizes_on_hub(name: str, commit: str | None) -> dict[str, int]:
     """Return the size of each weight file that the hub has; nothing if it cannot be reached."""
     from huggingface_hub import HfApi
