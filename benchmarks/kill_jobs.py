@@ -207,7 +207,7 @@ class Export:
     folder that looks whole and is not differs.
     """
 
-    stages = ("nothing written", "loaded", "merging", "converting", "quantising or proving", "named")
+    stages = ("nothing written", "loading", "merging", "converting", "quantising or proving", "named")
 
     def __init__(self, run: Path, kinds: str = "f16,q4_k_m") -> None:
         self._run = run
@@ -226,7 +226,7 @@ class Export:
             return 5
         if not (hidden := list(folder.glob(".gguf.part*"))):
             return 0
-        [part] = hidden
+        part = max(hidden)  # what an earlier kill has left is gone, unless a program still wrote to it
         has_merged, has_files = (part / ".merged").is_dir(), bool(list(part.glob("*.gguf")))
         return 4 if has_files and not has_merged else 3 if has_files else 2 if has_merged else 1
 
