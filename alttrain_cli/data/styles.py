@@ -37,23 +37,12 @@ Style = Order | Callable[[Sample, Annotation], Row]
 
 def alttrain(sample: Sample, note: Annotation) -> Row:
     """First sentence of the trace, assessment, then stop and refuse (harmful) or solve (benign)."""
-    parts = _Parts.of(sample, note)
-    return _row(
-        sample,
-        note,
-        "alttrain",
-        understanding=parts.understanding,
-        assessment=note.assessment,
-        reasoning=phrases.STOP if parts.harmful else parts.rest,
-        answer=parts.answer,
-    )
+    return _in_sections(sample, note, "alttrain", refuse=phrases.STOP)
 
 
 def cr_rephrase(sample: Sample, note: Annotation) -> Row:
     """Ablation: the conditional reasoning of harmful rows in many wordings instead of one."""
-    row = alttrain(sample, note)
-    reasoning = phrases.stop_sentence(sample.id) if row.label == "harmful" else row.reasoning
-    return check_row(row.model_copy(update={"style": "cr-rephrase", "reasoning": reasoning}))
+    return _in_sections(sample, note, "cr-rephrase", refuse=phrases.stop_sentence(sample.id))
 
 
 def r1_act(sample: Sample, note: Annotation) -> Row:
@@ -88,16 +77,8 @@ def original(sample: Sample, note: Annotation) -> Row:
 
 def short_cot(sample: Sample, note: Annotation) -> Row:
     """A short thought in place of the trace, for both labels (arXiv 2505.15404, "short CoT")."""
-    parts = _Parts.of(sample, note)
-    return _row(
-        sample,
-        note,
-        "short-cot",
-        understanding=parts.understanding,
-        assessment=note.assessment,
-        reasoning="I refuse, briefly and politely." if parts.harmful else "I can answer right away.",
-        answer=parts.answer,
-    )
+    refuse, solve = "I refuse, briefly and politely.", "I can answer right away."
+    return _in_sections(sample, note, "short-cot", refuse, solve)
 
 
 def template_cot(sample: Sample, note: Annotation) -> Row:
@@ -238,6 +219,21 @@ def _open(sample: Sample, *, may_be_empty: bool = False) -> tuple[str, str]:
     if not trace.answer:
         raise SampleError("the answer is empty")
     return thinking, trace.answer
+
+
+def _in_sections(sample: Sample, note: Annotation, style: str, refuse: str, solve: str | None = None) -> Row:
+    """Return a row with all sections; `refuse` and `solve` are its reasoning, None is that of the trace."""
+    parts = _Parts.of(sample, note)
+    solve = parts.rest if solve is None else solve
+    return _row(
+        sample,
+        note,
+        style,
+        understanding=parts.understanding,
+        assessment=note.assessment,
+        reasoning=refuse if parts.harmful else solve,
+        answer=parts.answer,
+    )
 
 
 def _row(sample: Sample, note: Annotation, style: str, **sections: str) -> Row:

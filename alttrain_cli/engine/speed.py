@@ -12,7 +12,7 @@ from typing import Any
 from alttrain_cli.engine.torch_probe import ask_torch
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.storage.files import write_json
-from alttrain_cli.storage.reading import load_json, read_text
+from alttrain_cli.storage.reading import object_in
 from alttrain_cli.storage.user_folders import CACHE
 from alttrain_cli.text import escape_hidden
 
@@ -67,11 +67,8 @@ def forget_speed() -> None:
 
 
 def _kept() -> dict[str, Any]:
-    try:
-        kept = load_json(read_text(KEPT), str(KEPT))
-    except AlttrainError:
-        return {}
-    return kept if isinstance(kept, dict) and kept.get("machine") == _machine() else {}
+    kept = object_in(KEPT)
+    return kept if kept.get("machine") == _machine() else {}
 
 
 def _rates(rates: Any) -> dict[int, float]:

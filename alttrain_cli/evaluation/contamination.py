@@ -31,19 +31,13 @@ class Training:
     def of(cls, data: DataRecord | None, run: Path) -> "Training":
         """Find the rows that the manifest of a run names; they must still be those.
 
-        A relative path is looked for here and from all folders above the run, which may have been moved
-        together with its data; only the name, next to the run and in it.
+        The run may have been moved, with its data next to it or in it.
         """
         if data is None:
             return cls(unknown="the run's manifest names no training data")
         named = Path(data.path)
         run = run.absolute()
-        places = [
-            named,
-            *(folder / named for folder in run.parents),
-            run.parent / named.name,
-            run / named.name,
-        ]
+        places = [*data.places(run), run.parent / named.name, run / named.name]
         there = [path for path in places if is_file(path)]
         if not there:
             return cls(unknown=f"{named}: the training data no longer exists; put it next to the run")

@@ -45,15 +45,10 @@ _FACTS = TypeAdapter(DataManifest)
 
 
 def read_data_manifest(data: DataRecord, run: Path) -> DataManifest | None:
-    """Return the facts of the data of the run in a folder; None if the manifest is gone or of other rows.
-
-    The path of the data is that of the folder in which the run was started: this one, or one above the run.
-    """
-    rows = Path(data.path)
-    for folder in (Path(), *run.resolve().parents):
-        path = folder / rows.with_name(f"{rows.stem}.manifest.json")
+    """Return the facts of the data of the run in a folder; None if the manifest is gone or of other rows."""
+    for rows in data.places(run):
         with suppress(DataError):
-            facts = read_record_file(_FACTS, path, "")
+            facts = read_record_file(_FACTS, rows.with_name(f"{rows.stem}.manifest.json"), "")
             if facts.sha256 == data.sha256:
                 return facts
     return None

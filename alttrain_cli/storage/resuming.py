@@ -11,7 +11,8 @@ RECIPE = "recipe.yaml"  # in the run's folder; it contains every --set
 
 def resume_command(run: Path, manifest: Manifest) -> str | None:
     """Return the command that resumes the run in a folder, for a shell; None if its data file is not here."""
-    data = manifest.data and _find(Path(manifest.data.path), run)
+    places = manifest.data.places(run) if manifest.data else ()
+    data = next(filter(is_file, places), None)
     return _command(run, manifest, data) if data else None
 
 
@@ -23,12 +24,6 @@ def resume_hint(run: Path, manifest: Manifest) -> str:
         return "Train a new run."
     command = _command(run, manifest, Path("FILE"))
     return f"Its data file {manifest.data.path} is not here. To resume with a copy of it: {command}"
-
-
-def _find(data: Path, run: Path) -> Path | None:
-    """Return where the data file is: its path is that of this folder, or of one above the run."""
-    folders = (Path(), *run.resolve().parents)
-    return next((folder / data for folder in folders if is_file(folder / data)), None)
 
 
 def _command(run: Path, manifest: Manifest, data: Path) -> str:

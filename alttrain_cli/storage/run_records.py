@@ -1,5 +1,6 @@
 """The records of a run folder: manifest.json, and one line of train.jsonl and of canary.jsonl."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
@@ -28,6 +29,11 @@ class DataRecord(Record):
     sha256: str
     rows: Count = 0
     labels: Counts = {}
+
+    def places(self, run: Path) -> list[Path]:
+        """Return where the file may be: its path is that of this folder, or of one above the run."""
+        folders = (Path(), *run.absolute().parents, *run.resolve().parents)
+        return list(dict.fromkeys(folder / self.path for folder in folders))
 
     @property
     def lacks_a_label(self) -> bool:
