@@ -38,7 +38,7 @@ def embedded_model(package: str) -> Path:
     weights = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))
     if not weights:
         raise ModelError(f"The package {package} holds no GGUF file. Reinstall it.")
-    target = _target(package)
+    target = converted_model(package)
     if not target.is_dir():
         _convert(weights[0], target)
     return target
@@ -46,7 +46,7 @@ def embedded_model(package: str) -> Path:
 
 def convert_elsewhere(package: str) -> None:
     """Convert an installed package's model in another process, unless it is done: this one needs no torch."""
-    if _target(package).is_dir():
+    if converted_model(package).is_dir():
         return
     command = [sys.executable, "-P", "-m", __name__, package]
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -61,7 +61,8 @@ def convert_elsewhere(package: str) -> None:
         raise ModelError(reason)
 
 
-def _target(package: str) -> Path:
+def converted_model(package: str) -> Path:
+    """Return where an installed package's model is, or will be once it is converted."""
     return CACHE / "models" / f"{package}-{importlib.metadata.version(package)}-{_MADE_BY}"
 
 

@@ -17,7 +17,14 @@ from alttrain_cli.engine.model_files import (
     no_weights_missing,
     read_adapter,
 )
-from alttrain_cli.engine.source import ModelSource, check_source, is_local, locate, prepare
+from alttrain_cli.engine.source import (
+    ModelSource,
+    check_source,
+    is_local,
+    locate,
+    prepare,
+    refuse_longer,
+)
 from alttrain_cli.errors import ModelError, first_line
 from alttrain_cli.network import leave_hub
 from alttrain_cli.recipe.model import Recipe
@@ -185,12 +192,8 @@ def _length(source: ModelSource, recipe: Recipe, *, training: bool, adapter: boo
     longest = recipe.train.max_length
     config = AutoConfig.from_pretrained(source.name, revision=source.commit, trust_remote_code=False)
     own = int(getattr(config.get_text_config(), "max_position_embeddings", None) or longest)
-    if training and longest > own:
-        raise ModelError(
-            f"{source.name}: reads at most {own:,} tokens, but train.max_length is {longest:,}. Unsloth "
-            f"would stretch its positions, which changes the model. Lower it: --set train.max_length={own}"
-        )
     if training:
+        refuse_longer(source.name, own, longest)
         return longest
     return max(own, longest) if adapter else own
 

@@ -1,14 +1,15 @@
 """Where a recipe's base model comes from: a folder on this machine, or one commit on the hub."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from alttrain_cli.engine.embedded import convert_elsewhere, embedded_model, is_installed
+from alttrain_cli.engine.embedded import convert_elsewhere, converted_model, embedded_model, is_installed
 from alttrain_cli.engine.model_files import INDEX, WHOLE, check_model, weight_files
 from alttrain_cli.engine.weight_sizes import HUB_SECONDS, cached_folder, check_download, weights_are_here
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
-from alttrain_cli.storage.reading import sha256
+from alttrain_cli.storage.reading import object_in, sha256
 
 
 class ModelSource(NamedTuple):
@@ -53,6 +54,40 @@ def locate(recipe: Recipe) -> ModelSource:
     if recipe.model.name.count("/") != 1 or recipe.model.name.startswith((".", "/", "~")):
         raise ModelError(f"{recipe.model.name}: no such model folder.")
     return ModelSource(recipe.model.name, _commit(recipe.model))
+
+
+def check_max_length(recipe: Recipe) -> None:
+    """Make sure that the model reads rows of `train.max_length`, if its config.json is on this machine."""
+    config = object_in(_config_here(recipe.model))
+    text = config.get("text_config")
+    positions = (text if isinstance(text, dict) else config).get("max_position_embeddings")
+    if isinstance(positions, int):
+        refuse_longer(recipe.model.name, positions, recipe.train.max_length)
+
+
+def refuse_longer(name: str, positions: int, longest: int) -> None:
+    """Refuse to train a model on rows that are longer than it reads."""
+    if longest > positions > 0:
+        raise ModelError(
+            f"{name}: reads at most {positions:,} tokens, but train.max_length is {longest:,}. Unsloth would "
+            "stretch its positions, which changes the model. Lower train.max_length (in training: "
+            f"--set train.max_length={positions})"
+        )
+
+
+def _config_here(model: Model) -> Path:
+    """Return where the config.json of a model is if it is on this machine: no library is imported for it."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if Path(model.name).is_dir():
+        return Path(model.name) / "config.json"
+    if model.package and is_installed(model.package):
+        return converted_model(model.package) / "config.json"
+    stored = Path(HF_HUB_CACHE) / f"models--{model.name.replace('/', '--')}"
+    revision = model.revision or "main"
+    with suppress(OSError, ValueError):
+        revision = (stored / "refs" / revision).read_text(encoding="utf-8").strip()
+    return stored / "snapshots" / revision / "config.json"
 
 
 def is_in_cache(name: str, commit: str | None = None) -> bool:

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from alttrain_cli.engine.source import check_max_length
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import ASSESSING, Mode
 from alttrain_cli.evaluation.judges.catalogue import find_judges
@@ -145,6 +146,7 @@ class _Resolver:
         )
         sets = set_words(settings)
         recipe = Recipe.load(name, tuple(sets[1::2]))
+        check_max_length(recipe)
         build = self._build(recipe, how, point)
         # How a run generates is in its folder too: eval reads it there.
         facts = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "data"})

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from alttrain_cli.engine.source import check_max_length
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.row import Row
@@ -26,6 +27,7 @@ def render_rows(recipe: Recipe, rows: Sequence[Row], count: int) -> list[Rendere
         from alttrain_cli.engine.load import load_template
 
         template = load_template(recipe)
+        check_max_length(recipe)  # again: now the model's config.json is here
         by_label = sorted(rows, key=lambda row: row.label)
         chosen = by_label[:: max(1, len(rows) // count)][:count]
         encoded = encode_rows(chosen, template, recipe.train.max_length)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alttrain_cli import __version__
 from alttrain_cli.backends.fingerprints import LIBRARIES
+from alttrain_cli.engine.source import check_max_length
 from alttrain_cli.errors import RecipeError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checkpoints import finished_steps
@@ -33,6 +34,13 @@ _OPTIMISERS = {
     **dict.fromkeys(("adamw_8bit", "ademamix", "lion", "paged", "rmsprop_bnb"), "bitsandbytes"),
 }
 _MODULES = {"azureml-core": "azureml", "torch-optimi": "optimi"}  # others have their package's name
+
+
+def check_recipe(recipe: Recipe, *, trains: bool) -> None:
+    """Check what can be known of a recipe before its model is loaded; packages only where it `trains`."""
+    check_max_length(recipe)
+    if trains:
+        check_packages(recipe)
 
 
 def check_packages(recipe: Recipe) -> None:

@@ -99,7 +99,32 @@ BUILD = [
         {"a/p.csv": "prompt\na\n", "b/p.csv": "prompt\nb\n"},
     ),
 ]  # fmt: skip
+_SHORT = {
+    **_TRAINED,
+    "m/config.json": '{"max_position_embeddings": 256}',
+    "v/config.json": '{"max_position_embeddings": 512, "text_config": {"max_position_embeddings": 256}}',
+}
+
+
+def _longer(mode: tuple[str, ...], model: str) -> Case:
+    argv = (
+        "train",
+        "--recipe",
+        "smollm2-135m",
+        "--data",
+        "d.jsonl",
+        "--set",
+        f"model.name={model}",
+        "--set",
+        "train.max_length=257",
+    )
+    words = (f"{model}: reads at most 256 tokens, but train.max_length is 257", "--set train.max_length=256")
+    return Case(f"train-longer-than-the-model-{model}{mode[:1]}", (*argv, *mode), words, _SHORT)
+
+
 TRAIN = [
+    *(_longer(mode, "m") for mode in (("--plan",), ("--preview", "1"), ())),
+    _longer(("--plan",), "v"),
     _train("resume-plan", ("--resume", "--out", "run", "--plan"), "--resume has no effect with --plan"),
     _train("set-data", ("--set", "data=null"), "--set data has no effect with --data, which names the rows"),
     _train("resume-alone", ("--resume",), "--out"),

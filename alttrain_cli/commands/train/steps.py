@@ -27,7 +27,7 @@ from alttrain_cli.training.memory_plan import RowSize
 from alttrain_cli.training.preview import render_rows
 from alttrain_cli.training.rank import run_rank
 from alttrain_cli.training.rows import TrainingRows
-from alttrain_cli.training.run_setup import check_packages
+from alttrain_cli.training.run_setup import check_recipe
 
 
 def train(context: typer.Context, options: TrainOptions) -> None:
@@ -38,8 +38,7 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     if launch.rank:
         raise typer.Exit(run_rank(launch))
     recipe = Recipe.load(options.recipe, tuple(options.overrides or ()))
-    if not (options.plan or options.preview):
-        check_packages(recipe)
+    check_recipe(recipe, trains=not (options.plan or options.preview))
     if options.data:
         recipe = recipe.without_data()
         if not options.data.exists():
