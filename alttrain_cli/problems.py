@@ -1,11 +1,11 @@
 """What pydantic finds wrong with a value, in words of one line."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from alttrain_cli.text import escape_hidden, quoted
+from alttrain_cli.text import counted, escape_hidden, quoted
 
 _LONGEST_KEY = 100  # characters
 _WORDS = {
@@ -17,9 +17,18 @@ _WORDS = {
     "Input should be a valid boolean": "must be true or false",
     "Input should be a valid tuple": "must be a list",
     "Input should be a valid list": "must be a list",
-    "Tuple should have": "must have",
+    "Input should be a valid array": "must be a list",
     "Input should be": "must be",
 }
+
+
+_LENGTHS: Mapping[str, Callable[[Any], str]] = {
+    "string_too_short": lambda wanted: f"must have at least {counted(wanted['min_length'], 'character')}",
+    "string_too_long": lambda wanted: f"must have at most {counted(wanted['max_length'], 'character')}",
+    "too_short": lambda wanted: f"must have at least {counted(wanted['min_length'], 'item')}",
+    "too_long": lambda wanted: f"must have at most {counted(wanted['max_length'], 'item')}",
+}
+_IN_KEY = "[key]"  # the last part of the place of a key that is itself wrong
 
 
 def first_problem(error: ValidationError, *within: str) -> str:
@@ -30,7 +39,7 @@ def first_problem(error: ValidationError, *within: str) -> str:
 
 def key_of(problem: Any) -> str:
     """Return the key of one of pydantic's problems, with dots, visible and cut."""
-    return escape_hidden(".".join(map(str, problem["loc"])))[:_LONGEST_KEY]
+    return escape_hidden(".".join(str(part) for part in problem["loc"] if part != _IN_KEY))[:_LONGEST_KEY]
 
 
 def in_words(problem: Any) -> str:
@@ -46,6 +55,10 @@ def in_words(problem: Any) -> str:
             break
     if problem["type"] == "string_pattern_mismatch":
         text = "is not a name that is allowed here"
+    if problem["type"] in _LENGTHS:
+        text = _LENGTHS[problem["type"]](problem["ctx"])
+    if problem["loc"][-1:] == (_IN_KEY,):
+        text = f"the key {text}"
     if problem["type"] == "value_error" or isinstance(problem["input"], Mapping):
         return text
     return f"{text}, not {quoted(problem['input'])}"

@@ -209,6 +209,7 @@ def _nodes(values: Mapping[str, object], at: KeyPath) -> Iterator[tuple[KeyPath,
 def _listed(path: Path, problems: list[str], sources: dict[KeyPath, str]) -> str:
     """Return the problems of a recipe in one line, each with the place that it comes from."""
     given = [key for key, of in sources.items() if of == "--set"]
+    problems = _without_replaced(problems, given)
     of_set = [one for one in problems if _is_in(one, given)]
     of_file = [one for one in problems if not _is_in(one, given)]
     more = len(problems) - SHOWN_PROBLEMS
@@ -217,9 +218,29 @@ def _listed(path: Path, problems: list[str], sources: dict[KeyPath, str]) -> str
     return " ".join([*shown, *([f"and {more} more problems."] if more > 0 else [])])
 
 
+def _without_replaced(problems: list[str], given: list[KeyPath]) -> list[str]:
+    """Return the problems with one in place of all keys that are missing because --set replaced a section."""
+    found: dict[str, None] = {}
+    for problem in problems:
+        key = _key_in(problem)
+        section = next((".".join(one) for one in given if len(one) < len(key) and key[: len(one)] == one), "")
+        if section and problem.endswith(": the key is missing."):
+            problem = (
+                f"{section}: replaces the whole section, whose other keys are then missing. To change one "
+                f"key: --set {section}.KEY=VALUE."
+            )
+        found[problem] = None
+    return list(found)
+
+
+def _key_in(problem: str) -> KeyPath:
+    return tuple(problem.partition(":")[0].split("."))
+
+
 def _is_in(problem: str, given: list[KeyPath]) -> bool:
-    key = tuple(problem.partition(":")[0].split("."))
-    return any(one[: len(key)] == key for one in given)
+    """Whether a problem is about a key of --set, a section above it, or a key in such a section."""
+    key = _key_in(problem)
+    return any(one[: len(key)] == key or key[: len(one)] == one for one in given)
 
 
 def _problem(problem: Any, given: list[KeyPath], *, with_hint: bool) -> str:

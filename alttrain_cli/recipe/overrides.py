@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from alttrain_cli.errors import RecipeError
@@ -43,6 +44,12 @@ def put_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
 def keys_given(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the key of every `section.key=value`, in its parts."""
     return [tuple(one.partition("=")[0].strip().split(".")) for one in overrides]
+
+
+def origin(key: Sequence[str], overrides: Sequence[str], path: Path) -> str:
+    """Return how a message begins that is about a key: with --set if that gave it, else with its file."""
+    given = any(tuple(key)[: len(one)] == one[: len(key)] for one in keys_given(overrides))
+    return "--set" if given else f"{path}:"
 
 
 def whole_key(place: Sequence[str | int], given: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from alttrain_cli.evaluation.suites.own_suites import is_own, own_suites
 from alttrain_cli.evaluation.suites.published import suite_data
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites
 from alttrain_cli.problems import in_words, key_of
-from alttrain_cli.recipe.overrides import keys_given, put_overrides, whole_key
+from alttrain_cli.recipe.overrides import keys_given, origin, put_overrides, whole_key
 from alttrain_cli.recipe.plain_yaml import LARGEST, YamlProblem, parse_yaml
 from alttrain_cli.recipe.strict import StrictSection, siblings
 from alttrain_cli.storage.reading import read_text
@@ -223,11 +223,13 @@ class StudyFile(_Section):
             return cls.model_validate(values)
         except ValidationError as error:
             wrong = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-            problem, given = wrong[0], keys_given(overrides)  # a misspelt key before its absence
-            is_unknown = problem["type"] == "extra_forbidden"
-            key = whole_key(problem["loc"], given) if is_unknown else tuple(map(str, problem["loc"]))
-            of_set = key and any(key[: len(one)] == one[: len(key)] for one in given)
-            raise DataError(f"{'--set' if of_set else f'{path}:'} {_problem(problem, key)}") from None
+            problem, key = wrong[0], tuple(map(str, wrong[0]["loc"]))  # a misspelt key before its absence
+            if problem["type"] == "extra_forbidden":
+                key = whole_key(problem["loc"], keys_given(overrides))
+            words = _problem(problem, key)
+            raise DataError(
+                f"{origin(key or words.split(':')[0].split('.'), overrides, path)} {words}"
+            ) from None
 
 
 def find_study(name_or_path: str) -> Path:

@@ -10,6 +10,7 @@ from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
 from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites.suite import all_suites
+from alttrain_cli.recipe.overrides import origin
 from alttrain_cli.study.file import StudyFile, suites_of
 from alttrain_cli.study.table import POOLS
 from alttrain_cli.text import quoted, suggest
@@ -17,13 +18,17 @@ from alttrain_cli.text import quoted, suggest
 TO_LIST = {"suites": "To list them: alttrain eval suites", "judges": "To list them: alttrain eval judges"}
 
 
-def check_names(study: StudyFile, path: Path) -> None:
-    """Refuse a name that means nothing, before anything is planned. Errors name the study's file."""
+def check_names(study: StudyFile, path: Path, overrides: Sequence[str] = ()) -> None:
+    """Refuse a name that means nothing, before anything is planned.
+
+    Errors name the study's file, or the --set that gave the name.
+    """
     for key, names, known in _names(study):
         for name in names:
             if name not in known:
                 hint = suggest(name, known, TO_LIST.get(key, ""))
-                raise DataError(f"{path}: {key}: {quoted(name)} is not known. {hint}")
+                place = origin(key.split("."), overrides, path)
+                raise DataError(f"{place} {key}: {quoted(name)} is not known. {hint}")
     for suite in suites_of(study):
         if suite.attack and suite.attack.needs_attacker and not study.eval.names_attacker:
             raise DataError(

@@ -89,7 +89,7 @@ class Place:
 def open_study(name: str, overrides: Sequence[str], out: Path | None) -> Place:
     path = find_study(name)
     study = StudyFile.load(name, overrides)
-    check_names(study, path)
+    check_names(study, path, overrides)
     folder = out or FOLDER / safe_name(path.stem)
     if is_file(folder):
         raise DataError(f"{folder}: is a file, and a study needs a folder. Choose another --out.")

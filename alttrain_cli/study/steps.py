@@ -15,7 +15,7 @@ from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.scores import Scores, read_scorecard
 from alttrain_cli.storage.lock import is_locked
-from alttrain_cli.storage.names import model_file_name
+from alttrain_cli.storage.names import earlier_model_file_name, model_file_name
 from alttrain_cli.storage.run import Run, RunState
 
 USUAL_SUITE = 100  # prompts of a suite whose number is not known
@@ -177,8 +177,9 @@ class Rater(NamedTuple):
             return False
         [judge] = find_judges(name)
         is_served = isinstance(judge, Judge) and judge.model is None
-        wanted = model_file_name(self.model) if self.model else ""
-        return (is_served and not wanted) or used == wanted
+        if self.model is None:
+            return is_served or not used
+        return used in (model_file_name(self.model), earlier_model_file_name(self.model))
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,23 @@ OVERRIDES = [
     _set("unknown-key-without-near-one", "lora.rank=1", "--set lora.rank", "There are r, lora_alpha"),
     _set("unknown-key", "train.lr=1", "train.lr: unknown key", "Did you mean 'train.learning_rate'"),
     _set("section", "train=5", "train: must be a section"),
+    _set(
+        "whole-section",
+        "train={a: 1}",
+        "--set train.a: unknown key.",
+        "--set train: replaces the whole section",
+        "To change one key: --set train.KEY=VALUE.",
+    ),
+    _set(
+        "whole-section-key",
+        "lora={r: x}",
+        "Error: --set lora.r: must be a whole number, not 'x'. --set lora: replaces",
+    ),
+    _set(
+        "empty-list",
+        "lora.target_modules=[]",
+        "--set lora.target_modules: must have at least 1 item, not [].",
+    ),
     _set("into-a-value", "name.x=1", "name: must be text"),
     _set("brackets", f"train.seed={'[' * 5000}", "is not a YAML value", "nested deeper"),
     _set("digits", f"train.seed={'9' * 5000}", "a number of 5,000 characters"),
