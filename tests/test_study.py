@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from alttrain_cli.cli import app
 from alttrain_cli.engine import machine as machines
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.errors import AlttrainError, DataError
+from alttrain_cli.errors import AlttrainError, DataError, ModelError
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped_studies
 from alttrain_cli.study import cost, launch
@@ -709,6 +709,21 @@ def test_a_step_that_is_done_shows_its_time_beside_the_expected_one_in_the_plan_
             assert one["money"] == pytest.approx(one["expected_seconds"] / 3600 * 0.4)
 
 
+def test_what_does_not_fit_together_is_blamed_on_the_option_that_gave_it(here: Path) -> None:
+    for override in ("sizes=x", "seeds=[1,1]", "judges=[nope]", "table.columns=[nope]"):
+        with pytest.raises(DataError, match=rf"^--set {override.partition('=')[0]}: "):
+            open_study("smoke", (override,), None)
+
+
+def test_a_study_of_rows_longer_than_the_model_reads_is_refused_before_it_builds_them(here: Path) -> None:
+    (here / "m").mkdir()
+    (here / "m" / "config.json").write_text('{"max_position_embeddings": 256}')
+    (here / "own.yaml").write_text("base: smollm2-135m\nmodel: {name: m}\n")
+    given = ("models=[own.yaml]", "train.set={train.max_length: 257}")
+    with pytest.raises(ModelError, match=r"m: reads at most 256 tokens, but train\.max_length is 257"):
+        open_study("smoke", given, None)
+
+
 def test_a_misspelt_key_is_named_before_the_key_that_is_missing_for_it(here: Path) -> None:
     (here / "mine.yaml").write_text("title: t\nmodells: [smollm2-135m]\n")
     with pytest.raises(DataError, match=r"modells: unknown key\. Did you mean .models."):
@@ -738,6 +753,20 @@ def test_money_is_time_times_price(here: Path) -> None:
     assert sum(float(one.replace("<", "")) for one in column) == pytest.approx(hours * 0.4, abs=0.2)
     said = " ".join(done.output.split())
     assert f"money: {hours * 0.4:.2f}, for {hours:.1f} hours at 0.4 per hour" in said
+
+
+@pytest.mark.parametrize(
+    ("price", "shown", "sum_of_all"), [("0", "0.00", "0.00"), ("0.00001", "<0.01", "<0.01")]
+)
+def test_nothing_costs_nothing_and_little_less_than_a_cent(
+    price: str, shown: str, sum_of_all: str, here: Path
+) -> None:
+    given = ["study", "plan", "main", "--gpu", "24", "--price", price, "--jobs", "3"]
+    output = CliRunner().invoke(app, given).output
+    assert {line.split()[-1] for line in output.splitlines() if " missing " in line} == {shown}
+    said = " ".join(output.split())
+    assert f"money: {sum_of_all}, for " in said
+    assert f" hours at {float(price):g} per hour" in said
 
 
 def test_a_plan_for_a_card_says_how_its_speed_is_known_and_that_the_largest_step_is_tight(here: Path) -> None:

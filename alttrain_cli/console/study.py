@@ -23,18 +23,18 @@ _KINDS = {"build": "build-data", "train": "train", "eval": "eval", "judge": "eva
 
 
 def print_study_plan(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> None:
-    """Print the steps of a study, and their sums. Steps at the same time share the price.
+    """Print the steps of a study, and their sums.
 
     Args:
         plan: all steps.
         folder: that of the study.
         jobs: steps at the same time.
-        price: of the machine, per hour.
+        price: of one step, per hour: steps at the same time share the machine's.
     """
     names, rows = ["step", "what", "state", "time", "memory", "disk"], [_planned(one) for one in plan.steps]
     if price is not None:
         names.append("money")
-        rows = [[*row, _money(one, price / jobs)] for row, one in zip(rows, plan.steps, strict=True)]
+        rows = [[*row, _money(one, price)] for row, one in zip(rows, plan.steps, strict=True)]
     print_table(names, rows, left=(0, 1, 2))
     print_lines(_sums(plan, folder, jobs, price))
 
@@ -141,7 +141,12 @@ def _money(one: "PlannedStep", price: float) -> str:
     money = one.money(price)
     if one.status is Status.DONE or money is None:
         return "unknown" if money is None else "-"
-    return f"{money:.2f}" if money >= 0.005 else "<0.01"
+    return _sum_of_money(money)
+
+
+def _sum_of_money(money: float) -> str:
+    """Return a sum with two decimals; one that they would show as nothing is none."""
+    return "<0.01" if 0 < money < 0.005 else f"{money:.2f}"
 
 
 def _sums(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> Iterator[tuple[str, object]]:
@@ -175,7 +180,9 @@ def _left(plan: "StudyPlan", jobs: int, price: float | None) -> Iterator[tuple[s
         missing = counted(len(models), "model")
         yield "downloads:", f"{sum(models.values()):.1f} GiB, {missing} not on this machine"
     if price is not None and wall is not None:
-        yield "money:", f"{wall / 3600 * price:.2f}, for {wall / 3600:.1f} hours at {price:g} per hour"
+        hours, of_hour = wall / 3600, price * jobs
+        long = f"{hours:.1f} hours" if hours >= 0.95 else about_time(wall)
+        yield "money:", f"{_sum_of_money(hours * of_hour)}, for {long} at {of_hour:g} per hour"
 
 
 def _listed(missing: tuple[str, ...]) -> str:

@@ -35,7 +35,7 @@ def plan(context: typer.Context, options: StudyPlanOptions) -> None:
     with console.status("Estimating memory and time ...", lines=False):
         planned = plan_study(place.grid, place.folder, machine)
     console.print_result([step.record(options.price_of_step) for step in planned.steps])
-    console.print_study_plan(planned, place.folder, options.jobs, options.price)
+    console.print_study_plan(planned, place.folder, options.jobs, options.price_of_step)
     console.print_next(place.command("table" if planned.is_done else "run"))
 
 
