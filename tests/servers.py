@@ -76,7 +76,8 @@ def chat_server(
             elif isinstance(said, list):
                 self._begin_stream()
                 for choice in said:
-                    self._line({"choices": [choice]})
+                    usage = {"usage": choice["usage"]} if "usage" in choice else {}
+                    self._line({"choices": [choice], **usage})
                 if said[-1].get("finish_reason"):
                     self.wfile.write(b"data: [DONE]\n\n")
             elif request.get("stream"):

@@ -74,6 +74,7 @@ def served(
 def choices(language: Language, written: list[int], most: int, wanted: list[int]) -> Iterator[dict[str, Any]]:
     """Yield what vLLM sends for a greedy completion, here three tokens at a time, and its end."""
     decode, before, tokens, rows = language.template.tokenizer.decode, list(written), [], []
+    given = len(written)
     while (odds := language.odds(written)) and most:
         tokens.append(max(odds, key=lambda one: odds[one]))
         rows.append(
@@ -90,7 +91,10 @@ def choices(language: Language, written: list[int], most: int, wanted: list[int]
             more = {"token_ids": tokens, "logprobs": {"top_logprobs": rows}} if wanted else {}
             yield {"index": 0, "text": text, **more}
             before, tokens, rows = written, [], []
-    yield {"index": 0, "text": "", "finish_reason": "stop" if not odds else "length"}
+    usage = {
+        "completion_tokens": len(written) - given + (not odds)
+    }  # with the end of the turn, as vLLM counts
+    yield {"index": 0, "text": "", "finish_reason": "stop" if not odds else "length", "usage": usage}
 
 
 def _chances(language: Language, written: list[int], wanted: list[int]) -> Iterator[tuple[int, float]]:
@@ -113,6 +117,7 @@ def test_a_threshold_turns_the_verdict_and_the_model_goes_on_by_itself(family: s
             assert one.score.value == pytest.approx(0.7, abs=0.01)
             assert (one.score.own, one.score.written) == (Verdict.HARMFUL, Verdict.BENIGN)
             assert one.finished
+            assert one.tokens == len(backend._template.encode_text(backend._template.own(BENIGN))) + 1
         first, second = server.requests[:2]
         assert first["logprobs"] == len(first["logprob_token_ids"]) > 1
         assert "logprobs" not in second
@@ -132,7 +137,9 @@ def test_what_is_streamed_until_then_is_not_taken_back() -> None:
 def test_a_threshold_that_changes_nothing_costs_no_second_request(threshold: float) -> None:
     with served() as (backend, server):
         one = completed(backend, at(threshold))
-        assert one.text.strip() == completed(backend, at(None)).text.strip() == HARMFUL
+        own = completed(backend, at(None))
+        assert one.text.strip() == own.text.strip() == HARMFUL
+        assert one.tokens == own.tokens
         assert len(server.requests) == 2
     assert one.score is not None
     assert not one.score.is_changed

@@ -77,7 +77,7 @@ class RenderedServer(ServerBackend):
             yield Chunk(rest, 0)
         finish = end.finish if end else Finish.LENGTH
         score = watched.watch.score if watched else None
-        text, tokens = reply.translated.text, reply.tokens
+        text, tokens = reply.translated.text, reply.counted(end)
         found = Completion(text, finish, tokens, len(token_ids), score=score)
         return in_sections(self._template, found, self.order)
 
@@ -87,6 +87,7 @@ class RenderedServer(ServerBackend):
         """Yield the text after a rendered prompt; return the end, or None once the budget is used up."""
         request, watched = reply.request, reply.watched
         endpoint = request.endpoint
+        reply.before = reply.tokens
         body, cut = self._body(endpoint, token_ids, request.sampling, request.seed, reply.tokens)
         if body is None:
             return Completion("", cut)
@@ -165,13 +166,17 @@ class RenderedServer(ServerBackend):
 
 @dataclass
 class _Reply:
-    """A completion that streams. `parts` is what the model wrote, in its own markers."""
+    """A completion that streams. `parts` is what the model wrote, in its own markers.
+
+    `before` of its tokens were written before the last request.
+    """
 
     request: StreamRequest
     translated: TranslatedText
     watched: WatchedTokens | None = None  # until the verdict is written
     parts: list[str] = field(default_factory=list)
     tokens: int = 0
+    before: int = 0
 
     def __post_init__(self) -> None:
         self._parser = StreamParser(THINK, prefilled=False)
@@ -180,6 +185,10 @@ class _Reply:
     @property
     def is_thinking(self) -> bool:
         return self._parser.state is TraceState.UNCLOSED
+
+    def counted(self, end: Completion | None) -> int:
+        """Return all its tokens. The server's own count of the last request has the end of the turn too."""
+        return self.tokens if end is None or end.tokens is None else self.before + end.tokens
 
     def chunk(self, piece: str) -> Chunk:
         """Add a piece and return it as a chunk. It is about one token, where the tokens are not known."""
