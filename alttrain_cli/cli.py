@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
@@ -92,7 +93,11 @@ def _near(error: Any) -> str:
         if not option.hidden
         for name in option.opts
     ]
-    return did_you_mean(wrong, names)
+    words = {name.lstrip("-"): name for name in names if name.startswith("--")}
+    typed = wrong.lstrip("-").casefold()  # two dashes alone would make any two options alike
+    begun = [name for name in words if name.startswith(typed)]
+    near = begun if len(begun) == 1 else get_close_matches(typed[:100], words, n=1)
+    return f"Did you mean {words[near[0]]!r}?" if near else ""
 
 
 def _others_with(option: str, ctx: Any) -> list[str]:

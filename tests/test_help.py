@@ -108,6 +108,22 @@ def test_a_wrong_option_gets_near_ones_without_the_old_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("calibrate run --set x", ""),
+        ("chat run --threshold 1", ""),
+        ("chat run --temperature 1", ""),
+        ("calibrate run --min-refusal 1", "--refusal"),
+        ("eval run --temp 1", "--temperature"),
+        ("eval run --LIMITS 1", "--limit"),
+    ],
+)
+def test_an_option_is_suggested_for_its_name_and_not_for_its_dashes(line: str, near: str) -> None:
+    said = CliRunner().invoke(app, line.split()).output
+    assert ("Did you mean" in said, f"Did you mean {near!r}?" in said) == (bool(near), bool(near))
+
+
+@pytest.mark.parametrize(
     ("words", "near"),
     [
         (["evla"], "eval"),

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.every_command import NAMES
-from alttrain_cli.commands.shared.help import Help, command_of
+from alttrain_cli.commands.shared.help import Help, command_of, with_context
 from alttrain_cli.text import quoted
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ class Command(Help, TyperCommand):
                 names, option.opts = option.opts, [old]
                 option.add_to_parser(parser, ctx)
                 option.opts = names
-        read = parser.parse_args
+        read = with_context(parser.parse_args, ctx)
 
         def parse_args(args: list[str]) -> Any:
             found = read(args)

@@ -4,7 +4,7 @@ typer's own help takes rich, which doubles the time of `--help`, and gives a thi
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from inspect import cleandoc
 from typing import Any
 
@@ -126,3 +126,16 @@ def _write_examples(formatter: Any, examples: Iterable[tuple[str, str]]) -> None
     for number, (what, line) in enumerate(examples):
         formatter.write(f"\n{typer.style('Examples', bold=True)}:\n" if not number else "")
         formatter.write(f"  {what}\n    {line}\n")
+
+
+def with_context(parse: Callable[[list[str]], Any], ctx: Any) -> Callable[[list[str]], Any]:
+    """Return a parser whose errors know their command: click leaves it out where a value is missing."""
+
+    def known(args: list[str]) -> Any:
+        try:
+            return parse(args)
+        except Exception as error:
+            error.ctx = getattr(error, "ctx", None) or ctx  # type: ignore[attr-defined]
+            raise
+
+    return known
