@@ -100,9 +100,23 @@ def test_a_sentence_ends_before_a_command_and_not_before_the_name_alone(command:
     )
     long = "and some more words that do not fit into this line."
     print_sentence(screen, Text(f"Error: runs/a: another alttrain process is writing here, {long}"))
-    assert screen.file.getvalue().splitlines()[0] == "Error: runs/a: another alttrain process "  # type: ignore[attr-defined]
+    assert screen.file.getvalue().splitlines()[0] == "Error: runs/a: another alttrain process"  # type: ignore[attr-defined]
     print_sentence(screen, Text(f"Do this and all of that: alttrain {command} runs/a"))
     assert screen.file.getvalue().endswith(f":\nalttrain {command} runs/a\n")  # type: ignore[attr-defined]
+
+
+def test_a_long_path_is_not_cut_and_the_words_around_it_are_wrapped() -> None:
+    screen = Console(
+        file=io.StringIO(), force_terminal=True, color_system=None, width=40, theme=console.THEME
+    )
+    path = f"/{'x' * 60}/plan.json:"
+    said = f"Error: {path} is not valid and this sentence does not fit into one line of this terminal"
+    print_sentence(screen, Text(f"{said}. To repair: alttrain eval {'y' * 50}"))
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[:2] == ["Error:", path]
+    assert all(len(line) <= 40 for line in lines[2:-1])
+    assert lines[-1] == f"alttrain eval {'y' * 50}"
+    assert " ".join(lines[:-1]) == f"{said}. To repair:"
 
 
 def test_short_lines_stay_aligned(

@@ -12,7 +12,15 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from alttrain_cli.console.progress_line import SEPARATOR, progress_line
-from alttrain_cli.console.terminal import can_redraw, duration, err, plain, print_warning, status
+from alttrain_cli.console.terminal import (
+    can_redraw,
+    duration,
+    err,
+    plain,
+    print_sentence,
+    print_warning,
+    status,
+)
 from alttrain_cli.progress import Progress
 from alttrain_cli.text import escape_hidden
 
@@ -94,7 +102,7 @@ class Reporter(Progress):
             self.show(stage, 0, total)
 
     def say(self, text: str) -> None:
-        self._console.print(plain(text), soft_wrap=True)
+        print_sentence(self._console, plain(text))
 
     def warn(self, text: str) -> None:
         print_warning(text, self._console)

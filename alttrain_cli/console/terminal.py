@@ -41,7 +41,8 @@ NARROW = 60
 LEAST = 3  # columns of the screen that a folded column of a table gets
 TAKES_LONG = 5.0  # seconds
 _NAMES = "build-data|train|chat|serve|eval|calibrate|export|study|runs|recipes|doctor"
-_COMMAND = re.compile(rf"(?<!\S)\S*alttrain (?:(?:{_NAMES})\b|-)")  # with the path before it; prose is none
+# With the path before it; prose is none.
+_COMMAND = re.compile(rf"(?<!\S)(?:\S*alttrain (?:(?:{_NAMES})\b|-)|pip install )")
 
 
 class _Console(Console):
@@ -85,25 +86,39 @@ def can_redraw(console: Console) -> bool:
 def print_sentence(console: Console, text: Text) -> None:
     """Print a sentence, or lines of them, that a terminal does not cut within a word.
 
-    Elsewhere each stays one line. A command, or a sentence with a long path, stays one line everywhere,
-    so that it can be copied.
+    Elsewhere each stays one line. A command and a long path stay one line everywhere, so that they can be
+    copied.
     """
     for line in text.split("\n", allow_blank=True) or [text]:
         _print_sentence(console, line)
 
 
 def _print_sentence(console: Console, line: Text) -> None:
-    is_long = any(cell_len(word) > console.width for word in line.plain.split())
     found = _COMMAND.search(line.plain)
-    if is_long or not console.is_terminal or cell_len(line.plain) <= console.width:
+    start = found.start() if found else len(line.plain)
+    if (
+        not console.is_terminal
+        or cell_len(line.plain) <= console.width
+        or len(line.plain[:start].split()) < 2
+    ):
         console.print(line, soft_wrap=True)
-    elif found and len(line.plain[: found.start()].split()) > 1:
-        before, command = line.divide([found.start()])
-        before.rstrip()
-        console.print(before)
-        console.print(command, soft_wrap=True)
-    else:
-        console.print(line, soft_wrap=found is not None)
+        return
+    before, *command = line.divide([start] if found else [])
+    for part in (*_in_words(before, console.width), *command):
+        console.print(part, soft_wrap=True)
+
+
+def _in_words(line: Text, width: int) -> Iterator[Text]:
+    """Yield a line in parts of this width; a longer word, for example a path, is one of its own."""
+    breaks, used = [], 0
+    for word in re.finditer(r"\s*\S+\s*", line.plain):
+        if used and used + cell_len(word[0].rstrip()) > width:
+            breaks.append(word.start())
+            used = 0
+        used += cell_len(word[0])
+    for part in line.divide(breaks):
+        part.rstrip()
+        yield part
 
 
 def print_error(message: str, console: Console | None = None) -> None:
