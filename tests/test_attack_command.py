@@ -246,20 +246,32 @@ def test_without_its_dialogues_an_attack_has_no_rate_and_a_warning_says_how_to_p
         assert [metric.target and metric.target.n for metric in suite.metrics] == ([left] if left else [])
         assert suite.target.completed == left
         reason = (
-            f"{path}: holds {left} of 4 dialogues, and only these are in the rates. To make it again: alttrain "
-            "eval --suite crescendo-smoke, with the same model and options as before."
+            f"{path}: holds {left} of 4 dialogues, and only these are in the rates. To make it again, with the "
+            "same model and options as before: alttrain eval --suite crescendo-smoke"
         )
         assert [text for text in suite.partial if "dialogues" in text] == [reason]
         listed = (tmp_path / "run" / "scorecard.html").read_text(encoding="utf-8").count('"sample":0')
         assert listed == left
+    path.write_text("".join([first, *others]), encoding="utf-8")
+    answers = path.with_name("completions.jsonl")
+    lines = answers.read_text(encoding="utf-8").splitlines(keepends=True)
+    answers.write_text("".join(lines[1:]), encoding="utf-8")
+    [suite] = report(pair_in(tmp_path), show_completions=True).card.suites
+    [reason] = [text for text in suite.partial if "lacks" in text]
+    assert reason.startswith(f"{answers}: lacks 1 of the answers that decide. To make it again")
+    answers.write_text("".join(lines), encoding="utf-8")
     path.write_text(first.replace("held", "achieved"), encoding="utf-8")
     done = invoke("report", str(tmp_path / "run"))
     assert done.exit_code == 2
     [line] = [text for text in done.output.splitlines() if text.startswith("Error:")]
     assert (
-        f"{path}:1: outcome: 'achieved' does not fit a highest score of 1. Remove line 1, or delete" in line
+        f"{path}:1: outcome: 'achieved' does not fit a highest score of 1. Remove line 1. To make it again"
+        in line
     )
-    assert "To make it again: alttrain eval --suite crescendo-smoke, with the same model and options" in line
+    again = (
+        "To make it again, with the same model and options as before: alttrain eval --suite crescendo-smoke"
+    )
+    assert line.endswith(again)
 
 
 def test_only_failed_dialogues_are_a_scorecard_and_no_error(tmp_path: Path) -> None:

@@ -124,6 +124,14 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["report", "e", "--baseline", "e"], "--baseline e: is the target itself"),
         (["report", "e", "--baseline", "other"], "holds none of h"),
         (["report", "e", "--baseline", "smollm2-135m"], "holds none of h"),
+        (["report", "e", "--baseline", "nowhere"], "Error: --baseline nowhere: neither a run"),
+        (["report", "e", "--baseline"], "requires an argument. See: root eval report --help"),
+        (["report", f"{URL} m"], f"To make one: alttrain eval '{URL} m'"),
+        (["report", "e/h"], "e/h: is one suite of an evaluation. Name the whole: e"),
+        (
+            ["judge", "e", "--judge", "xstest", "--judge-url", "nonsense"],
+            "--judge-url nonsense: not an address",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -18,15 +18,12 @@ from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.evaluation import judge as eval_judges
-from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.contamination import Training, contamination
-from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.labels import HumanLabel
 from alttrain_cli.evaluation.plan import suite_dirs
-from alttrain_cli.evaluation.report import report
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.published import read_suites
@@ -147,26 +144,6 @@ def test_base_and_target_are_compared_prompt_by_prompt(tmp_path: Path) -> None:
     assert (over["metric"], over["target"]["hits"]) == ("refused", 16)
     assert card["says_and_does"]["harmful"]["refused"] == 32
     assert json.loads(json.dumps(card)) == card
-
-
-def test_a_baseline_that_is_no_longer_there_is_missed_by_the_next_report(tmp_path: Path) -> None:
-    measure(tmp_path / "base", Parrot(lambda _: HELP, name="base"))
-    measure(tmp_path / "run", Parrot(lambda _: REFUSAL, name="run"))
-    pair = Comparison(EvalTarget(tmp_path / "run"), EvalTarget(tmp_path / "base"))
-    assert not any("nothing is compared" in one for one in report(pair, show_completions=False).card.warnings)
-    (tmp_path / "base").rename(tmp_path / "moved")
-    (first, *_) = report(pair, show_completions=False).card.warnings
-    assert f"{tmp_path / 'base'} has no evaluation" in first
-    assert "--baseline FOLDER" in first
-
-
-def test_a_run_that_was_never_compared_misses_no_baseline(tmp_path: Path) -> None:
-    measure(tmp_path / "run", Parrot(lambda _: REFUSAL, name="run"))
-    pair = Comparison(EvalTarget(tmp_path / "run"), EvalTarget(tmp_path / "base"))
-    for _ in range(2):
-        assert not any(
-            "nothing is compared" in one for one in report(pair, show_completions=False).card.warnings
-        )
 
 
 def test_unfinished_thoughts_are_said_at_the_top_and_count_for_nobody(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementSta
 from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.metrics import pooled_scores, suite_metrics
-from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, command_for, suite_dirs
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_dirs
+from alttrain_cli.evaluation.repair import command_for
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import read_suite
 from alttrain_cli.evaluation.suites.suite import (
@@ -241,8 +242,9 @@ def test_the_evaluations_of_a_folder_are_those_with_a_plan(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     assert suite_dirs(tmp_path) == [SuiteDir(tmp_path / "a"), SuiteDir(tmp_path / "b")]
     (tmp_path / "empty" / "completions.jsonl").touch()
-    with pytest.raises(RunError, match=r"empty.plan\.json: no such file\. Delete .*empty and evaluate again"):
+    with pytest.raises(RunError, match=r"empty.plan\.json: no such file\. .* is kept\. .* --suite empty$"):
         suite_dirs(tmp_path)
+    assert suite_dirs(tmp_path, {"a"}) == [SuiteDir(tmp_path / "a")]
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,13 @@ from alttrain_cli.evaluation.judge_requests import (
 )
 from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements, outdated
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState
+from alttrain_cli.evaluation.judgement import record as judgement_record
 from alttrain_cli.evaluation.judges.guards import HARMBENCH, LLAMA_GUARD, QWEN3GUARD, WILDGUARD
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.labels import HumanLabel
+from alttrain_cli.evaluation.plan import SuiteDir
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
@@ -62,6 +64,35 @@ class Shown(Progress):
 
     def warn(self, text: str) -> None:
         self.warned.append(text)
+
+
+# -- the names of its files
+
+
+@pytest.mark.parametrize("goal", [None, "Insult a cactus."])
+def test_judgements_of_an_earlier_version_are_found_if_the_file_has_no_others(
+    goal: str | None, tmp_path: Path
+) -> None:
+    plan = measured(tmp_path, HELPS, BARE).plan
+    plan = replace(plan, items=tuple(item._replace(goal=goal) for item in plan.items), saved_keys=())
+    folder = SuiteDir(tmp_path)
+    mine, others = JudgeRun(XSTEST, model="a:b"), JudgeRun(XSTEST, model="a/b")
+    names = "xstest~a+b", "xstest~a--b"
+    assert (mine.name, others.name) == names
+    assert mine.found_in([(folder, plan)]) == mine
+    first, second = plan.requests
+    shared = folder.judgements("xstest~a--b")
+    shared.append(
+        judgement_record(mine.key(first.key, first.item), first.key, Judgement(behaviour=Behaviour.REFUSED))
+    )
+    shared.append(judgement_record("of other settings", "gone", Judgement(behaviour=Behaviour.REFUSED)))
+    assert mine.found_in([(folder, plan)]).name == others.found_in([(folder, plan)]).name == "xstest~a--b"
+    shared.append(
+        judgement_record(
+            others.key(second.key, second.item), second.key, Judgement(behaviour=Behaviour.REFUSED)
+        )
+    )
+    assert mine.found_in([(folder, plan)]) == mine
 
 
 # -- what is asked

@@ -138,14 +138,18 @@ def test_any_text_becomes_one_safe_name(text: str) -> None:
 
 
 def test_two_models_have_two_names_of_files_and_usual_names_stay_readable() -> None:
-    usual = {"gpt-4o": "gpt-4o", "owner/model": "owner--model", "qwen3:8b": "qwen3--8b", "a/b/c": "a--b--c"}
+    usual = {"gpt-4o": "gpt-4o", "owner/model": "owner--model", "qwen3:8b": "qwen3+8b", "a/b:c": "a--b+c"}
     assert {model: model_file_name(model) for model in usual} == usual
     unusual = [
         "owner--model",
         "/owner/model",
         "owner model",
         "owner@model",
-        "a/b:c",
+        "owner:model",
+        "owner+model",
+        "a:b/c",
+        "a:",
+        ":a",
         "x/" * 400,
         "x" * 300,
         "",
@@ -193,7 +197,7 @@ def test_two_models_have_two_folders_of_evaluations_and_usual_ones_keep_their_na
     folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ["a/b", "a--b", "a b", "/a/b", "a/b:c", "a--b--c"]
+    names = ["a/b", "a:b", "a--b", "a+b", "a b", "/a/b", "a/b:c", "a--b--c"]
     assert len({folder(name) for name in names}) == len(names)
     end = "--http--127.0.0.1--1--v1" * (folder is served)
     assert folder("a/b") == Path(f"evals/a--b{end}")
@@ -216,6 +220,22 @@ def test_an_evaluation_of_an_earlier_version_is_found_by_the_model_in_its_plans(
     write_json(earlier / "smoke-benign" / "plan.json", {"target": facts})
     named.mkdir()
     assert folder("a--b") == named
+
+
+@pytest.mark.parametrize("folder", [served, local])
+def test_an_evaluation_of_another_model_is_left_alone(
+    folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shared = folder("a/b")
+    other = {"name": "a--b", "model": "a--b", "server": "http://127.0.0.1:1/v1" if folder is served else None}
+    write_json(shared / "smoke-harmful" / "plan.json", {"target": other})
+    own = folder("a/b")
+    assert (folder("a--b"), own.parent, own != shared) == (shared, Path("evals"), True)
+    write_json(own / "smoke-harmful" / "plan.json", {"target": {**other, "name": "a/b", "model": "a/b"}})
+    assert (folder("a/b"), folder("a--b")) == (own, shared)
+    write_json(shared / "smoke-benign" / "plan.json", {"target": {**other, "model": "a:b", "name": "a:b"}})
+    assert folder("a:b") not in (shared, own)  # of two models: each has a folder of its own
 
 
 def test_chats_with_unnamed_models_of_two_servers_are_two() -> None:

@@ -3,10 +3,14 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.evaluation.attacks.dialogue import DIALOGUE
+from alttrain_cli.storage.record_reader import read_record
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
     CALIBRATION,
@@ -145,6 +149,54 @@ def test_a_wrong_key_of_a_manifest_is_named(key: str, value: object, run: Run) -
     run.manifest_path.write_text(json.dumps({**EARLIER, key: value}))
     with pytest.raises(DataError, match=rf"manifest\.json: {key}"):
         run.manifest()
+
+
+CALIBRATED = {
+    **{
+        "threshold": 0.7,
+        "promise": "refusal",
+        "value": 0.1,
+        "set": "s",
+        "sha256": "0",
+        "n": 9,
+        "made": "today",
+    },
+    **{"weights": "w", "auroc": 0.9, "checked": {}},
+}
+PLAYED = {
+    **{
+        "key": "k",
+        "version": 1,
+        "item": "a",
+        "sample": 0,
+        "outcome": "held",
+        "deciding": 0,
+        "calls": {"target": 1},
+    },
+    "attempts": [{"number": 0, "messages": []}],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "words"),
+    [
+        (CALIBRATION, {**CALIBRATED, "checked": []}, "checked: must be an object, not []"),
+        (
+            CALIBRATION,
+            {**CALIBRATED, "checked": {"x": {"hits": 1, "n": 2}}},
+            "checked.x: the key must be 'over_refusal' or 'refusal', not 'x'",
+        ),
+        (MANIFEST, {**EARLIER, "overrides": "a"}, "overrides: must be a list, not 'a'"),
+        (MANIFEST, {**EARLIER, "data": {"path": "", "sha256": ""}}, "data.path: must have at least 1 character, not ''"),
+        (DIALOGUE, PLAYED, "attempts.0.messages: must have at least 1 item, not []"),
+        (DIALOGUE, {**PLAYED, "attempts": {}}, "attempts: must be a list"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_problem_is_in_our_own_words(kind: TypeAdapter[Any], record: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_record(kind, json.dumps(record).encode(), "f.json", "Delete it.")
+    assert str(caught.value) == f"f.json: {words}. Delete it."
 
 
 def test_the_log_is_cut_back_to_a_step_and_an_incomplete_line_is_dropped(tmp_path: Path) -> None:

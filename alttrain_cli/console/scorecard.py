@@ -62,11 +62,12 @@ def _print_metrics(card: Scorecard) -> None:
     titles = ["baseline", "candidate"] if compared else ["rate"]
     heads = [f"{title}\n{_in_lines(name)}" for title, name in zip(titles, names, strict=True)]
     columns = ["suite\n metric, judge", *heads, *(["difference"] if compared else [])]
-    rows = [
-        _metric(_name(suite) + (" PARTIAL" if suite.partial else ""), metric, bool(compared))
-        for suite in card.suites
-        for metric in suite.metrics
-    ]
+    rows: list[list[str]] = []
+    for suite in card.suites:
+        name = _name(suite) + (" PARTIAL" if suite.partial else "")
+        rows += [_metric(name, metric, bool(compared)) for metric in suite.metrics]
+        if suite.lacks:
+            rows.append([f"{name}\n {suite.lacks}", *["-"] * (len(columns) - 1)])
     for mode, pools in {"normal": card.pooled, **card.ablated}.items():
         for kind, metrics in pools.items():
             name = suite_name(f"all {kind.replace('_', '-')}", mode, replayed=False)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alttrain_cli.backends.target import Target
-from alttrain_cli.errors import DataError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.evaluation.eval_target import (
     EvalTarget,
-    earlier_baseline,
+    LastBaseline,
     existing_target,
     local_target,
     served_target,
@@ -54,9 +54,22 @@ class Comparison:
                 f"{candidate.root}: there is no evaluation here. To make one: {candidate.command}"
             )
         pair = cls.of(candidate, word, folders)
-        if word is None and pair.baseline is None:
-            return cls(candidate, earlier_baseline(candidate.root))
-        return pair
+        last = LastBaseline.of(candidate.root) if word is None else None
+        if last is None or (pair.baseline and pair.shares(folders)):
+            return pair
+        found = cls(candidate, last.find())
+        if not found.shares(folders):
+            place = pair.baseline.root if pair.baseline else next(iter(last.places), "its folder")
+            raise DataError(
+                f"{candidate.root / 'scorecard.json'}: compares with {last.name}, whose evaluation is not in "
+                f"{place}. Nothing was replaced. If that folder was moved: --baseline FOLDER. "
+                "For a scorecard without a comparison: --baseline none"
+            )
+        return found
+
+    def shares(self, folders: Collection[str]) -> bool:
+        """Whether the baseline has one of the suites in `folders`."""
+        return bool(self.baseline and suite_dirs(self.baseline.root, folders))
 
     @property
     def targets(self) -> list[EvalTarget]:
@@ -98,7 +111,10 @@ def _baseline(candidate: EvalTarget, word: str | None) -> EvalTarget | None:
     if word == "none" or (word is None and candidate.adapter is None and served is None):
         return None
     if word not in (None, "base"):
-        return existing_target(str(word))
+        try:
+            return existing_target(str(word))
+        except AlttrainError as error:
+            raise DataError(f"--baseline {error}") from None
     if served is not None:
         return served_target(served)
     if not isinstance(candidate.model, Target) or candidate.adapter is None:

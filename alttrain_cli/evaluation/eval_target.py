@@ -1,21 +1,29 @@
 """What `alttrain eval` evaluates: which model, with which sampling, and where its files are."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from alttrain_cli.backends.address import addresses, is_address, without_secrets
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.contamination import Training
-from alttrain_cli.evaluation.plan import command_for, suite_dirs
+from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.presets import Preset
+from alttrain_cli.evaluation.repair import command_for, facts_of, named
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe, Sampling
-from alttrain_cli.storage.names import model_file_name, safe_name
-from alttrain_cli.storage.reading import is_folder, object_in
+from alttrain_cli.storage.names import (
+    earlier_model_file_name,
+    model_file_name,
+    safe_name,
+    served_file_name,
+    with_digest,
+)
+from alttrain_cli.storage.reading import is_file, is_folder, object_in
 from alttrain_cli.storage.run import Run
 
 
@@ -25,6 +33,7 @@ class EvalTarget:
 
     root: Path
     model: Target | Backend | None = None  # a server's backend; None: only stored files are used
+    word: str = ""  # that named it, where its folder does not
 
     @property
     def sampling(self) -> Sampling:
@@ -33,6 +42,8 @@ class EvalTarget:
 
     @property
     def command(self) -> str:
+        if self.word:
+            return shlex.join(["alttrain", "eval", self.word])
         if not isinstance(self.model, Target) or self.model.run:
             return command_for(self.root)
         base = self.model.recipe.model.name
@@ -73,7 +84,8 @@ def local_target(model: Target, out: Path | None = None) -> EvalTarget:
     base = model.recipe.model.name
     name = base if model.adapter is None else str(model.adapter)
     facts = {"name": model.name, "model": base, "server": None}
-    return EvalTarget(out or _folder(model_file_name(name), safe_name(name, "--"), facts), model)
+    names = (model_file_name(name), earlier_model_file_name(name), safe_name(name, "--"))
+    return EvalTarget(out or _folder(names, facts), model)
 
 
 def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
@@ -81,13 +93,28 @@ def served_target(backend: Backend, out: Path | None = None) -> EvalTarget:
     return EvalTarget(out or _served_root(found.model, found.server or "other"), backend)
 
 
-def earlier_baseline(root: Path) -> EvalTarget | None:
-    """Return the model of a server that the last scorecard of a folder compares with."""
-    compared = object_in(root / "scorecard.json").get("compared")
-    if not isinstance(compared, dict) or not compared.get("server"):
-        return None
-    found = _served_root(str(compared.get("model")), str(compared["server"]))
-    return EvalTarget(found) if suite_dirs(found) else None
+@dataclass(frozen=True)
+class LastBaseline:
+    """The model that the last scorecard of a folder compares with, and where its evaluation may be."""
+
+    name: str
+    places: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, root: Path) -> "LastBaseline | None":
+        card = object_in(root / "scorecard.json")
+        compared, suites = card.get("compared"), card.get("suites")
+        if not isinstance(compared, dict):
+            return None
+        folders = [one.get("compared_folder") for one in suites or () if isinstance(one, dict)]
+        places = [Path(folder).parent for folder in folders if isinstance(folder, str)]
+        if compared.get("server"):
+            places.append(_served_root(str(compared.get("model")), str(compared["server"])))
+        return cls(str(compared.get("name")), tuple(dict.fromkeys(places)))
+
+    def find(self) -> EvalTarget | None:
+        """Return it; None if its evaluation is no longer there."""
+        return next((EvalTarget(place) for place in self.places if suite_dirs(place)), None)
 
 
 def existing_target(
@@ -98,9 +125,13 @@ def existing_target(
         return EvalTarget(out)
     if word and suite_dirs(Path(word)):
         return EvalTarget(Path(word))
+    if word and is_file(Path(word) / "plan.json"):
+        raise DataError(f"{word}: is one suite of an evaluation. Name the whole: {named(Path(word).parent)}")
     url, _, model = word.strip().partition(" ")
     if model and is_address(url):
-        return EvalTarget(out or _served_root(model.strip(), without_secrets(addresses(url)[0])))
+        server = without_secrets(addresses(url)[0])
+        root = out or _served_root(model.strip(), server)
+        return EvalTarget(root, word=f"{without_secrets(url)} {model.strip()}")
     return local_target(find_target(target_word(word, command), recipe), out)
 
 
@@ -116,21 +147,33 @@ def target_word(word: str, command: str = "alttrain eval") -> str:
 
 def _served_root(model: str, server: str) -> Path:
     """Return the folder of a server's model."""
-    facts = {"model": model, "server": server}
-    named, earlier = (safe_name(f"{one}@{server}", "--") for one in (model_file_name(model), model))
-    return _folder(named, earlier, facts)
+    earlier = (safe_name(f"{one}@{server}", "--") for one in (earlier_model_file_name(model), model))
+    return _folder((served_file_name(model, server), *earlier), {"model": model, "server": server})
 
 
-def _folder(named: str, earlier: str, target: Mapping[str, str | None]) -> Path:
-    """Return a folder in evals/, another one for each model.
+def _folder(names: Sequence[str], target: Mapping[str, str | None]) -> Path:
+    """Return a folder in evals/, another one for each model; `names` are today's and earlier versions'.
 
-    Up to version 0.1, owner/model and owner--model had the same folder. One that was made then is found if
-    it is of this model: its plans have these values of `target`.
+    Up to version 0.1, several models could have the same folder. One that was made then is found if it is of
+    this model: its plans have these values of `target`. One of another model is left alone.
     """
-    found = Path("evals") / named
-    before = Path("evals") / earlier
-    if named == earlier or is_folder(found):
+    found, *before = (Path("evals") / name for name in dict.fromkeys(names))
+    plans = _targets(found)
+    known = {key: value for key, value in target.items() if key != "name" and value is not None}
+    is_foreign = bool(plans) and not any(_has(plan, known) for plan in plans)
+    if is_folder(found) and not is_foreign:
         return found
-    plans = (object_in(plan).get("target") for plan in before.glob("*/plan.json"))
-    mine = [isinstance(one, dict) and all(one.get(key) == target[key] for key in target) for one in plans]
-    return before if mine and all(mine) else found
+    for place in before:
+        if (plans := _targets(place)) and all(_has(plan, target) for plan in plans):
+            return place
+    return Path("evals") / with_digest(names[0], str(sorted(known.items()))) if is_foreign else found
+
+
+def _has(plan: Mapping[str, Any], facts: Mapping[str, str | None]) -> bool:
+    return all(plan.get(key) == value for key, value in facts.items())
+
+
+def _targets(folder: Path) -> list[dict[str, Any]]:
+    """Return the models that the plans in a folder are of."""
+    found = (facts_of(path.parent).get("target") for path in sorted(folder.glob("*/plan.json")))
+    return [one if isinstance(one, dict) else {} for one in found]

@@ -38,6 +38,7 @@ class EvalOptions:
     samples: int = 1
     limit: int | None = None
     setup_of: SetupOf = lambda target: AttackSetup()  # of adaptive suites
+    command: Sequence[str] = ()  # what was typed after "alttrain"
 
     @property
     def folders(self) -> list[str]:
@@ -68,6 +69,7 @@ class EvalOptions:
             mode=self.mode,
             samples=self.samples,
             limit=self.limit,
+            command=tuple(self.command),
             caveats=tuple(f"--preset {self.preset.name}: {text}" for text in caveats) if self.preset else (),
         )
 

@@ -13,6 +13,7 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_folder
 from alttrain_cli.evaluation.plan_record import SuiteRecord
+from alttrain_cli.evaluation.set_aside import SetAside, in_words
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, evenly_spaced_items
 from alttrain_cli.evaluation.thinking import check_mode, complete, conversation_for, task_of
@@ -34,6 +35,7 @@ class EvalRequest:
     limit: int | None = None
     caveats: tuple[str, ...] = ()
     attack_setup: AttackSetup = field(default_factory=AttackSetup)  # of adaptive suites
+    command: tuple[str, ...] = ()  # what was typed after "alttrain"
 
     def sampling_for(self, suite: Suite, context: int | None) -> Sampling:
         """Return the sampling with the tokens that a suite needs, as far as the context goes."""
@@ -70,6 +72,7 @@ class EvalRequest:
             order=backend.order,
             attack=self.attack_setup.facts(suite) if suite.attack else None,
             instruction=suite.instruction,
+            command=self.command,
         )
 
 
@@ -91,10 +94,16 @@ class _Missing:
         self.tasks: dict[str, MixedRequest[SampleRequest]] = {}
         self._folders: dict[str, list[SuiteDir]] = {}
         self._failed: list[BackendError] = []
+        self.set_aside: list[SetAside] = []
+        self._replacing: list[tuple[SuiteDir, EvalPlan]] = []
         for suite, reading in job.request.suites:
             plan = job.request.plan(suite, reading, job.backend)
             folder = SuiteDir(suite_folder(job.root, suite, self._mode))
-            plan.save(folder.path)
+            if lost := SetAside.of(folder, plan):
+                self.set_aside.append(lost)
+                self._replacing.append((folder, plan))
+            else:
+                plan.save(folder.path)
             self.plans.append((suite, folder, plan))
             stored = folder.completions.keys()
             for one in plan.requests if suite.attack is None else ():
@@ -107,20 +116,32 @@ class _Missing:
         if isinstance(found, BackendError):
             self._failed.append(found)
             return
+        self.replace_plans()
         line = record(request, conversation_for(request.item.prompt, self._mode), found)
         for folder in dict.fromkeys(self._folders[request.key]):
             folder.completions.append(line)
+
+    def replace_plans(self) -> None:
+        """Write the plans without which more would count. Until something is generated, those are kept."""
+        while self._replacing:
+            folder, plan = self._replacing.pop()
+            plan.save(folder.path)
 
     @property
     def failed(self) -> int:
         return len(self._failed)
 
     @property
+    def all_failed(self) -> bool:
+        """Whether something was asked, and nothing was answered."""
+        return bool(self.tasks) and self.failed == len(self.tasks)
+
+    @property
     def problem(self) -> str:
         """What failed, in words, or nothing."""
         if not self._failed:
             return ""
-        if self.failed == len(self.tasks):
+        if self.all_failed:
             return f"none of {len(self.tasks)} prompts was answered, the first: {self._failed[0]}"
         return f"{self.failed} of {len(self.tasks)} were not answered, the last: {self._failed[-1]}"
 
@@ -131,9 +152,13 @@ def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:
         check_mode(job.backend, job.request.mode)
         check_threshold(job.backend, job.request.sampling)
     missing = [_Missing(job) for job in jobs]
+    for text in in_words(lost for one in missing for lost in one.set_aside):
+        progress.warn(text)
     _complete(missing, jobs[0].request.mode, progress)
     for job, one in zip(jobs, missing, strict=True):
         problems = [one.problem]
+        if not one.all_failed or any(suite.attack for suite, _, _ in one.plans):
+            one.replace_plans()
         for suite, folder, plan in one.plans:
             if suite.attack:
                 setup = job.request.attack_setup

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from alttrain_cli.backends.address import is_address
 from alttrain_cli.backends.base import Backend, BackendError
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import JudgedPart
@@ -66,12 +67,7 @@ class JudgeSet:
         `only` names the folders of suites that are meant; None: all. Returns a line for each judge that
         judged nothing of what it was given.
         """
-        folders = [
-            folder
-            for root in roots
-            for folder in suite_dirs(root)
-            if only is None or folder.path.name in only
-        ]
+        folders = [folder for root in roots for folder in suite_dirs(root, only)]
         judges = [self._judges(plan) for _, plan in Cases(folders)]
         needed = {judge.name: judge for some in judges for judge in some}
         problems = []
@@ -104,7 +100,7 @@ class JudgeSet:
         return _nothing_judged(run, cases)
 
     def _judge_by_model(self, judge: Judge, cases: Cases, roots: Sequence[Path]) -> str:
-        run = JudgeRun(judge, self.part, self._check(judge))
+        run = JudgeRun(judge, self.part, self._check(judge)).found_in(cases)
         requests = [one for folder, plan in cases for one in missing_requests(folder, plan, run)]
         labels = {kind: read_labels(kind) for kind in label_kinds(judge.measures)} if self.with_card else {}
         journal = Journal(CARDS / f"{hash_of(run.key(''))}.jsonl", judgement_kind(judge.measures))
@@ -141,6 +137,8 @@ class JudgeSet:
                 f"--judge {judge.name}: this judge needs a language model on a server. "
                 "Add --judge-url, for example http://localhost:8000/v1"
             )
+        if not is_address(self.url):
+            raise DataError(f"--judge-url {self.url}: not an address. Give one like http://localhost:8000/v1")
         with closing(self.open_model(self._word(judge))) as backend:
             return backend.fingerprint.model
 

@@ -1,7 +1,7 @@
 """One judge on stored completions: what its files are called, and what it has not judged yet."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import cast
 
 from alttrain_cli.errors import AlttrainError
@@ -14,7 +14,7 @@ from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.plan_keys import hash_of
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.storage.key_table import KeyTable
-from alttrain_cli.storage.names import model_file_name
+from alttrain_cli.storage.names import earlier_model_file_name, model_file_name
 from alttrain_cli.text import escape_hidden
 
 
@@ -25,12 +25,30 @@ class JudgeRun:
     judge: InstantJudge | Judge
     part: JudgedPart = "answer"
     model: str | None = None
+    earlier: bool = False  # its files have the name that an earlier version gave them
 
     @property
     def name(self) -> str:
         """What its files are called: rule, strongreject~gpt-4o, wildguard@reasoning."""
-        model = "~" + model_file_name(self.model) if self.model else ""
+        named = earlier_model_file_name if self.earlier else model_file_name
+        model = "~" + named(self.model) if self.model else ""
         return self.judge.name + model + ("" if self.part == "answer" else f"@{self.part}")
+
+    def found_in(self, cases: Iterable[tuple[SuiteDir, EvalPlan]]) -> "JudgeRun":
+        """Return the same with the name of its files in some evaluations.
+
+        Up to version 0.1 the models a/b and a:b had the same files. Those are used if all in them is its own.
+        """
+        before = replace(self, earlier=True)
+        mine: list[bool] = []
+        for folder, plan in cases if before.name != self.name else ():
+            if folder.judgements(self.name).path.exists():
+                return self
+            lines = [one for one in folder.judgements(before.name) if one["completion"] in plan.keys]
+            requests = plan.requests if lines else ()
+            keys = {key for one in requests for key in (self.key(one.key), self.key(one.key, one.item))}
+            mine += [line["key"] in keys for line in lines]
+        return before if mine and all(mine) else self
 
     def key(self, completion: str, item: Item | None = None) -> str:
         """Return the key of its judgement of a completion, which is compared with the item's reference."""

@@ -5,9 +5,8 @@ again. Anything else (other weights, template, prompt, sampling, engine) is anot
 """
 
 import re
-import shlex
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from alttrain_cli.evaluation.judgement import judgement_kind
 from alttrain_cli.evaluation.judges.catalogue import judge_named, measures
 from alttrain_cli.evaluation.plan_keys import PlanKeys, numbered_contents, sample_keys
 from alttrain_cli.evaluation.plan_record import StoredItem, SuiteRecord, gradable, item_record, read_item
+from alttrain_cli.evaluation.repair import LONG_LISTS, command_for, make_again, used_again
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.files import write_json
@@ -39,7 +39,7 @@ from alttrain_cli.structure.sections import THOUGHTS, Order, check_order
 
 VERSION = 3  # of plan.json; plans of version 1 have none
 NONE = -1  # the place of an item that another plan does not have
-_FILES = ("plan.json", "completions.jsonl")
+_FILES = ("plan.json", "completions.jsonl", "dialogues.jsonl", "calls.jsonl")
 # Files that remain if a writer is killed.
 _LEFTOVER = re.compile(r"\.(plan\.json|(?:completions|dialogues)\.jsonl|judgements\..+\.jsonl)\.[a-z0-9_]{8}")
 
@@ -65,6 +65,8 @@ class EvalPlan:
     order: Annotated[Order, AfterValidator(check_order)] = THOUGHTS
     attack: AttackRecord | None = None  # of an adaptive suite: each completion decides one dialogue
     instruction: str | None = None  # what is put around each prompt, at {prompt}
+    # what was typed after "alttrain", without secrets; earlier versions did not note it
+    command: Annotated[Sequence[str], AfterValidator(tuple)] = ()
 
     @property
     def is_single_turn(self) -> bool:
@@ -121,8 +123,8 @@ class EvalPlan:
         }
         if self.order == THOUGHTS:
             del values["order"]
-        for name in ("attack", "instruction"):
-            if values[name] is None:
+        for name in ("attack", "instruction", "command"):
+            if not values[name]:
                 del values[name]
         write_json(folder / "plan.json", values)
 
@@ -134,7 +136,8 @@ class EvalPlan:
             raise RunError(f"{folder}: there is no evaluation here. To make one: {line}")
         if stored := _left_in_file(path):
             return stored
-        plan: EvalPlan = read_record_file(_PLAN, path, f"Delete {folder} and evaluate again.")
+        advice = f"Delete this file. {used_again(folder.parent, [folder])}"
+        plan: EvalPlan = read_record_file(_PLAN, path, advice)
         if plan.saved_keys:
             return plan
         given = object_in(path)  # of the first versions: their keys are made of all that is written there
@@ -146,7 +149,7 @@ def _left_in_file(path: Path) -> EvalPlan | None:
 
     None if they cannot: another program wrote the file, it is of the first version, or it is damaged.
     """
-    text, lists = without_long_lists(path, ("items", "saved_keys"))
+    text, lists = without_long_lists(path, LONG_LISTS)
     if len(lists) < 2:
         return None
     try:
@@ -221,12 +224,9 @@ class SuiteDir:
     def dialogues(self) -> Journal:
         return SingleJournal(self.path / "dialogues.jsonl", DIALOGUE, self.again)
 
-    @property
     def again(self) -> str:
-        """How to make what is missing, in words: a report or a judge does not."""
-        suite, _, _ = self.path.name.partition("+")
-        command = f"{command_for(self.path.parent)} --suite {shlex.quote(suite)}"
-        return f"To make it again: {command}, with the same model and options as before."
+        """Return how to make what is missing, in words."""
+        return make_again(self.path)
 
     @cached_property
     def calls(self) -> Journal:
@@ -271,19 +271,18 @@ class SuiteDir:
         return names
 
 
-def command_for(root: Path) -> str:
-    """Return the command that makes the evaluations of a folder; a run's folder is the one above."""
-    return shlex.join(["alttrain", "eval", *([str(root.parent)] if root.name == "eval" else [])])
+def suite_dirs(root: Path, only: Collection[str] | None = None) -> list[SuiteDir]:
+    """Return the evaluations under one target's folder; `only` names the suites that are meant.
 
-
-def suite_dirs(root: Path) -> list[SuiteDir]:
-    """Return the evaluations under one target's folder."""
+    Raises:
+        RunError: if one of them has no plan, so that it is not known what it consists of.
+    """
     if not is_folder(root):
         return []
     found = sorted({path.parent for name in _FILES for path in root.glob(f"*/{name}")})
-    for folder in found:
-        if not (folder / "plan.json").exists():
-            raise RunError(f"{folder / 'plan.json'}: no such file. Delete {folder} and evaluate again.")
+    found = [folder for folder in found if only is None or folder.name in only]
+    if lost := [folder for folder in found if not (folder / "plan.json").exists()]:
+        raise RunError(f"{lost[0] / 'plan.json'}: no such file. {used_again(root, lost)}")
     return [SuiteDir(folder) for folder in found]
 
 

@@ -14,13 +14,13 @@ from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.evaluation.labels import read_labels
 from alttrain_cli.evaluation.page.page import write_page
-from alttrain_cli.evaluation.plan import command_for, suite_dirs
+from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.published_tables import PublishedPaper
+from alttrain_cli.evaluation.repair import command_for, typed
 from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.files import write_json
-from alttrain_cli.storage.reading import object_in
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
     if all(result.is_empty for result in results):
-        raise DataError(f"{root}: there are no completions. To generate them: {command_for(root)}")
+        command = next((typed(one.plan.command) for one in results if one.plan.command), command_for(root))
+        raise DataError(f"{root}: there are no completions. To generate them: {command}")
     others = suite_dirs(pair.baseline.root) if pair.baseline else []
     baselines = {result.name: result for result in map(SuiteResult.read, others)}
     path, page = root / "scorecard.json", root / "scorecard.html"
@@ -79,20 +80,9 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     card = replace(
         card,
         dial=dial_score(results, baselines, calibrated, at_over_refusal),
-        warnings=[*_lost_baseline(pair, path, found=bool(others)), *card.warnings],
     )
     spare_foreign(root)
     write_json(path, card.record())
     write_page(page, card, results, baselines, show=show_completions)
     is_judged = any(result.judged for result in results) or not any(result.stats.n for result in results)
     return Report(card, path, page, is_judged, bool(read_labels("refused")))
-
-
-def _lost_baseline(pair: Comparison, last: Path, *, found: bool) -> list[str]:
-    """Return a warning if the last scorecard compared with a baseline whose evaluation is no longer there."""
-    if found or pair.baseline is None or not object_in(last).get("compared"):
-        return []
-    return [
-        f"nothing is compared: the last scorecard had a baseline, but "
-        f"{pair.baseline.root} has no evaluation. If that folder was moved: --baseline FOLDER"
-    ]

@@ -30,6 +30,7 @@ from alttrain_cli.evaluation.metrics import (
 )
 from alttrain_cli.evaluation.plan import NONE, EvalPlan
 from alttrain_cli.evaluation.published_tables import find_published
+from alttrain_cli.evaluation.repair import named
 from alttrain_cli.evaluation.scorecard_values import SCHEMA, JudgeRecord, PaperFigures, Scorecard, SuiteScore
 from alttrain_cli.evaluation.structure_stats import add_tables
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -206,7 +207,7 @@ def _outdated(result: SuiteResult, whose: str) -> list[str]:
     counts = {name: outdated(result.folder, result.plan, name) for name in result.judged}
     return [
         f"{whose}{count} of {len(result.judged[name])} judgements of {name} are by another version of it, or "
-        "by another right answer. To judge again: alttrain eval judge"
+        f"by another right answer. To judge again: alttrain eval judge {named(result.folder.path.parent)}"
         for name, count in counts.items()
         if count
     ]

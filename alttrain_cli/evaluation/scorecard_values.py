@@ -125,6 +125,13 @@ class SuiteScore(SuiteRecord):
         """The name, with the thinking ablation or the replay if it is one."""
         return suite_name(self.name, self.mode, replayed=bool(self.attack and self.attack.facts.recorded))
 
+    @property
+    def lacks(self) -> str:
+        """What it has none of, so that it has no rate; empty if it has one."""
+        if self.metrics:
+            return ""
+        return "no judgements" if self.target.completed else "no completions"
+
 
 @dataclass(frozen=True)
 class JudgeRecord:

@@ -98,9 +98,13 @@ class SuiteResult:
         if self.attack and len(self.attack.ends) < expected:
             path, stored = self.folder.dialogues.path, len(self.attack.ends)
             held = f"holds {stored} of {expected} dialogues, and only these are in the rates"
-            reasons.append(f"{path}: {held}. {self.folder.again}")
+            reasons.append(f"{path}: {held}. {self.folder.again()}")
+        elif self.attack and (lost := self.attack.decided - self.stats.n) > 0:
+            path = self.folder.completions.path
+            reasons.append(f"{path}: lacks {lost} of the answers that decide. {self.folder.again()}")
         elif not self.attack and self.stats.n < expected:
-            reasons.append(f"only {self.stats.n} of {expected} completions exist")
+            again = self.folder.again()
+            reasons.append(f"only {self.stats.n} of {expected} completions exist. {again}")
         if not self.judged and self.stats.n:
             reasons.append("there are no judgements")
         for name in self.judged:

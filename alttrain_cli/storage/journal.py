@@ -3,7 +3,7 @@
 import json
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any
@@ -37,12 +37,15 @@ class Log:
     """The lines of one file, each checked against `kind`."""
 
     opening = b'{"'  # of each line
-    next_step = "Remove line {number}."
 
     def __init__(self, path: Path, kind: TypeAdapter[Any] = _ANY) -> None:
         self.path = path
         self._kind = kind
         self._is_whole = False
+
+    def next_step(self, number: str) -> str:
+        """Return what to do about a line that cannot be read."""
+        return f"Remove line {number}."
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the records one by one; an incomplete last line is skipped."""
@@ -111,29 +114,34 @@ class Log:
 
     def _check_torn(self, line: bytes, number: int) -> None:
         if len(line) == LONGEST_LINE:
-            next_step = self.next_step.format(number=number)
+            next_step = self.next_step(str(number))
             raise DataError(f"{self.path}:{number}: the line is too long. {next_step}")
 
     def _parse(self, line: bytes, number: str) -> Any:
-        return read_record(self._kind, line, f"{self.path}:{number}", self.next_step.format(number=number))
+        return read_record(self._kind, line, f"{self.path}:{number}", lambda: self.next_step(number))
 
 
 class Journal(Log):
     """A log of records with a `key`. Of two with the same key the later one counts.
 
-    `again` says which command makes a deleted file again.
+    `again` returns which command makes what a removed line held again, in words.
     """
 
     opening = b'{"key": "'
 
     def __init__(
-        self, path: Path, kind: TypeAdapter[Any] = _KEYED, again: str = "The same command makes it again."
+        self,
+        path: Path,
+        kind: TypeAdapter[Any] = _KEYED,
+        again: Callable[[], str] = lambda: "The same command makes it again.",
     ) -> None:
         super().__init__(path, kind)
-        self.next_step = "Remove line {number}, or delete the file. " + again.replace("{", "{{").replace(
-            "}", "}}"
-        )
+        self._again = again
         self._offsets: dict[str, int] | None = None  # None: not read yet
+
+    def next_step(self, number: str) -> str:
+        """Return what to do about a line that cannot be read. The others may have been paid for."""
+        return f"Remove line {number}. {self._again()}"
 
     def append(self, record: dict[str, Any]) -> int:
         """Write one record whole; return the place of its first byte."""
@@ -227,7 +235,7 @@ class SingleJournal(Journal):
             before = lines.get(record["key"])
             lines[record["key"]] = number
             if before is not None:
-                next_step = self.next_step.format(number=number)
+                next_step = self.next_step(str(number))
                 raise DataError(f"{self.path}:{number}: key: is that of line {before}. {next_step}")
             yield number, place, record
 

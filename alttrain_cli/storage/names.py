@@ -42,21 +42,35 @@ def safe_name(text: str, gap: str = "-") -> str:
     name = re.sub(r"[^\w.-]+", gap, text).strip("-.") or "unnamed"
     if _DEVICE.fullmatch(name):
         name = f"_{name}"
-    return name if len(name.encode()) <= LONGEST else _with_digest(name, text)
+    return name if len(name.encode()) <= LONGEST else with_digest(name, text)
 
 
 def model_file_name(model: str) -> str:
-    """Return a name of a file for a model, another one for each: owner/model is owner--model, a:b is a--b.
+    """Return a name of a file for a model, another one for each: owner/model is owner--model, a:b is a+b.
 
     A name from which the model cannot be read back gets a hash. So a model that is itself called
     owner--model has a file of its own.
     """
+    name = "+".join(safe_name(part, "--") for part in model.split(":"))
+    can_be_read = model == name.replace("--", "/").replace("+", ":") and len(name.encode()) <= LONGEST
+    return name if can_be_read else with_digest(safe_name(model, "--"), model)
+
+
+def earlier_model_file_name(model: str) -> str:
+    """Return the name that a model's files have had up to version 0.1, when a/b and a:b had the same."""
     name = safe_name(model, "--")
     can_be_read = model in (name.replace("--", "/"), name.replace("--", ":"))
-    return name if can_be_read else _with_digest(name, model)
+    return name if can_be_read else with_digest(name, model)
 
 
-def _with_digest(name: str, text: str) -> str:
+def served_file_name(model: str, server: str) -> str:
+    """Return a name of a file for a model on a server."""
+    name = f"{model_file_name(model)}--{safe_name(server, '--')}"
+    return name if len(name.encode()) <= LONGEST else safe_name(f"{model_file_name(model)}@{server}", "--")
+
+
+def with_digest(name: str, text: str) -> str:
+    """Return a name that belongs to a text alone."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name.encode()[: LONGEST - 9].decode('utf-8', 'ignore')}-{digest}"
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -36,7 +36,9 @@ def only(names: Collection[str]) -> BeforeValidator:
     return BeforeValidator(without_others)
 
 
-def read_record(kind: TypeAdapter[Value], text: bytes, place: str, next_step: str) -> Value:
+def read_record(
+    kind: TypeAdapter[Value], text: bytes, place: str, next_step: str | Callable[[], str]
+) -> Value:
     """Return the record in a JSON text; lone surrogates in it become U+FFFD."""
     try:
         return kind.validate_json(text)
@@ -50,7 +52,8 @@ def read_record(kind: TypeAdapter[Value], text: bytes, place: str, next_step: st
         problem = error.errors()[0]
     except (ValueError, RecursionError):
         pass
-    raise DataError(f"{place}: {_words(problem)}. {next_step}")
+    advice = next_step if isinstance(next_step, str) else next_step()
+    raise DataError(f"{place}: {_words(problem)}. {advice}")
 
 
 def read_record_file(kind: TypeAdapter[Value], path: Path, next_step: str) -> Value:

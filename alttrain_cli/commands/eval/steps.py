@@ -13,8 +13,7 @@ from alttrain_cli.commands.eval.attack_rules import attack_rules, read_attacks
 from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions, TableOptions
 from alttrain_cli.commands.eval.rules import check_stored, is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.eval.run_options import RunOptions
-from alttrain_cli.commands.shared.rules import check, command_of, is_given
-from alttrain_cli.evaluation.attacks.setup import SetupOf
+from alttrain_cli.commands.shared.rules import check, command_of, is_given, typed_again
 from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.eval_target import (
@@ -27,9 +26,8 @@ from alttrain_cli.evaluation.eval_target import (
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
-from alttrain_cli.evaluation.presets import Preset, find_preset
+from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.published_tables import PublishedPaper, find_published
-from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.own_suites import own_suites
 from alttrain_cli.evaluation.suites.published import check_files, suite_files
 from alttrain_cli.evaluation.suites.suite import Suite, find_suites, split_words
@@ -58,7 +56,17 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         candidate = _candidate(given, progress)
         if isinstance(candidate.model, Target):
             choice.check_base(candidate.model)
-        wanted = _wanted(given, read_attacks(given.replay, suites, files, progress), preset, setup_of)
+        wanted = EvalOptions(
+            suites=read_attacks(given.replay, suites, files, progress),
+            preset=preset,
+            sampling=given.sampling,
+            max_new_tokens=given.max_new_tokens,
+            mode=given.thinking_mode,
+            samples=given.num_samples,
+            limit=given.limit,
+            setup_of=setup_of,
+            command=typed_again(ctx)[1:],
+        )
         pair = Comparison.of(candidate, given.baseline, wanted.folders, generates=True)
         opened = partial(open_backend, progress=progress, in_flight=given.concurrency, engine=given.program)
         problems = evaluate(pair, wanted, _judge_set(judges, given, progress), opened, progress)
@@ -95,21 +103,6 @@ def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[An
     named = dict.fromkeys(name for words in lists for name in split_words("judge:", words))
     judges = find_judges(",".join(named) or given.judge)
     return [*shipped, *(one.suite for one in own)], judges
-
-
-def _wanted(
-    given: RunOptions, suites: list[tuple[Suite, LoadedSuite]], preset: Preset | None, setup_of: SetupOf
-) -> EvalOptions:
-    return EvalOptions(
-        suites=suites,
-        preset=preset,
-        sampling=given.sampling,
-        max_new_tokens=given.max_new_tokens,
-        mode=given.thinking_mode,
-        samples=given.num_samples,
-        limit=given.limit,
-        setup_of=setup_of,
-    )
 
 
 def _report(pair: Comparison, given: ReportOptions, at_over_refusal: float | None = None) -> "Report":

@@ -49,8 +49,14 @@ def is_given(ctx: typer.Context, name: str) -> bool:
 
 
 def typed_again(ctx: typer.Context, *but: str) -> list[str]:
-    """Return the words of a command line again, without the options in `but` and secrets of addresses."""
-    return [*command_of(ctx).split(), *words_of(ctx, [name for name in ctx.params if name not in but])]
+    """Return the words of a command line again, without the options in `but` and secrets of addresses.
+
+    They mean the same in every folder: `eval run --suite x` evaluates the folder run, if there is one.
+    """
+    command, words = command_of(ctx).split(), words_of(ctx, [name for name in ctx.params if name not in but])
+    first = getattr(ctx.parent.command, "first", None) if ctx.parent else None
+    is_named = command[-1] != first or (words and not words[0].startswith("-"))
+    return [*(command if is_named else command[:-1]), *words]
 
 
 def words_of(ctx: typer.Context, names: Iterable[str]) -> list[str]:

@@ -61,6 +61,11 @@ class AttackStats:
             turn.verdicts[attempt.verdict] += 1
 
     @property
+    def decided(self) -> int:
+        """How many dialogues an answer decides; it is a completion."""
+        return sum(end.calls is not None for end in self.ends.values())
+
+    @property
     def failed(self) -> set[str]:
         """The keys of the dialogues that say nothing about the target."""
         return {key for key, end in self.ends.items() if not end.outcome.counts}
