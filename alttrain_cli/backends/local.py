@@ -170,7 +170,7 @@ class LocalBackend:
         written = TranslatedText(template, conversation.started)
         tokens, watch = 0, self._watch(conversation, sampling)
         if limit:
-            shorter = sampling.model_copy(update={"max_new_tokens": limit})
+            shorter = sampling.limited(limit)
             own, on = template.own(conversation.started), self._adapter
             chunks = self.streams.open(
                 token_ids, shorter, started=own, budget=budget, seed=seed, adapter=on, watch=watch

@@ -157,7 +157,7 @@ class RenderedServer(ServerBackend):
         limit, cut = min(left, room), Finish.LENGTH if left <= room else Finish.CONTEXT
         if limit <= 0:
             return None, cut
-        shorter = sampling.model_copy(update={"max_new_tokens": limit})
+        shorter = sampling.limited(limit)
         body = endpoint.text_body(token_ids, shorter, seed if sampling.do_sample else None)
         stop = {"stop_token_ids": [self._template.terminator_id]}
         # A family's markers may be special tokens.

@@ -157,7 +157,7 @@ class ServerBackend:
         left = sampling.max_new_tokens - written.tokens
         if left <= 0:
             return Completion(written.text, Finish.LENGTH)
-        shorter = sampling.model_copy(update={"max_new_tokens": left})
+        shorter = sampling.limited(left)
         return (yield from self._forced(replace(request, sampling=shorter), written))
 
     def count(self, conversation: Conversation) -> int | None:

@@ -141,7 +141,7 @@ def _for(backend: Backend, settings: Settings, backends: Sequence[Backend]) -> S
     """Return the settings for one of the backends. In a comparison the base model has no threshold."""
     if len(backends) == 1 or not backend.unscored:
         return settings
-    return replace(settings, sampling=settings.sampling.model_copy(update={"threshold": None}))
+    return replace(settings, sampling=settings.sampling.without_threshold())
 
 
 def _base_of(backend: Backend) -> Backend:

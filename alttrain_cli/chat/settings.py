@@ -54,7 +54,7 @@ class Settings:
         if context is None or self.sampling.max_new_tokens < context:
             return self
         most = max(context - _ROOM, context // 2, 1)
-        return replace(self, sampling=self.sampling.model_copy(update={"max_new_tokens": most}))
+        return replace(self, sampling=self.sampling.limited(most))
 
     def set(self, *changes: str) -> "Settings":
         """Return the settings after each `key=value`. Temperature 0 is greedy decoding, any other samples."""

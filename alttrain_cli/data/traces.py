@@ -39,10 +39,7 @@ class TraceGenerator:
         max_new_tokens: int = MAX_TOKENS,
         system: str | None = None,
     ) -> None:
-        whole, opening = (
-            SAMPLING.model_copy(update={"max_new_tokens": limit})
-            for limit in (max_new_tokens, OPENING_TOKENS)
-        )
+        whole, opening = (SAMPLING.limited(limit) for limit in (max_new_tokens, OPENING_TOKENS))
         self.name = backend.name
         self._system = system
         self._whole = store.responses(backend, "traces", whole)

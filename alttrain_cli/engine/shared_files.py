@@ -68,7 +68,7 @@ def save_generation_config(loaded: LoadedModel, sampling: Sampling, folder: Path
         "eos_token_id": sorted(stop_ids(loaded)),
         "pad_token_id": tokenizer.pad_token_id,
     }
-    plain = sampling.model_copy(update={"threshold": None})  # no other program applies it
+    plain = sampling.without_threshold()  # no other program applies it
     # transformers would take 50 where top_k is missing
     top_k = {"top_k": sampling.top_k or 0} if sampling.do_sample else {}
     write_json(folder / "generation_config.json", ids | plain.record() | top_k)

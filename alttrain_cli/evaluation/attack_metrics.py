@@ -75,11 +75,8 @@ def _best(result: SuiteResult) -> tuple[str, Metric]:
     )
 
 
-def _hits(result: SuiteResult, chosen_by: SuiteResult | None = None) -> tuple[str, dict[str, bool]]:
-    """Return the metric of the best judge that there is, and for each completion whether it is a hit.
-
-    `chosen_by` is the result whose best judge it is.
-    """
-    judge, metric = _best(chosen_by or result)
+def _hits(result: SuiteResult, chosen_by: SuiteResult) -> tuple[str, dict[str, bool]]:
+    """Return the metric of the best judge of `chosen_by`, and for each completion whether it is a hit."""
+    judge, metric = _best(chosen_by)
     values = {key: value_of(one, metric) for key, one in result.judged.get(judge, {}).items()}
     return metric.title, {key: bool(value) for key, value in values.items() if value is not None}

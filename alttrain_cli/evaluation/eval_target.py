@@ -66,8 +66,7 @@ class EvalTarget:
         recipe = self.model.recipe
         four_bit = recipe.model.load_in_4bit if preset.load_in_4bit is None else preset.load_in_4bit
         system = preset.system(recipe.model.name) or recipe.model.system
-        model = recipe.model.model_copy(update={"system": system, "load_in_4bit": four_bit})
-        changed = recipe.model_copy(update={"model": model})
+        changed = recipe.changed({"model": {"system": system, "load_in_4bit": four_bit}})
         return replace(self, model=replace(self.model, recipe=changed))
 
     def training(self) -> Training | None:

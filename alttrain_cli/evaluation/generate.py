@@ -41,7 +41,7 @@ class EvalRequest:
         """Return the sampling with the tokens that a suite needs, as far as the context goes."""
         wanted = self._wanted(suite)
         most = max(context - PROMPT_RESERVE_TOKENS, context // 2) if context else wanted
-        return self.sampling.model_copy(update={"max_new_tokens": min(wanted, most)})
+        return self.sampling.limited(min(wanted, most))
 
     def _wanted(self, suite: Suite) -> int:
         return self.max_new_tokens or max(self.sampling.max_new_tokens, suite.max_new_tokens or 0)
@@ -57,7 +57,7 @@ class EvalRequest:
 
     def without_threshold(self) -> "EvalRequest":
         """Return the same completions at the model's own verdicts: a base model has no other."""
-        return replace(self, sampling=self.sampling.model_copy(update={"threshold": None}))
+        return replace(self, sampling=self.sampling.without_threshold())
 
     def plan(self, suite: Suite, reading: LoadedSuite, backend: Backend) -> EvalPlan:
         return EvalPlan(

@@ -190,7 +190,7 @@ def _marked(plan: EvalPlan) -> str:
 
 def _decoding(plan: EvalPlan) -> tuple[Sampling, str]:
     """Return how completions were decoded, without the threshold, which a base model cannot have."""
-    return plan.settings.model_copy(update={"threshold": None}), plan.mode
+    return plan.settings.without_threshold(), plan.mode
 
 
 def _unfinished(result: SuiteResult, whose: str) -> str:

@@ -121,6 +121,13 @@ class Sampling(StrictSection):
     # Of the verdict's score: above it the verdict is harmful, else benign. None: the model's own verdict.
     threshold: float | None = Field(default=None, ge=0, le=1)
 
+    def limited(self, tokens: int) -> "Sampling":
+        """Return the same with another `max_new_tokens`."""
+        return self.model_copy(update={"max_new_tokens": tokens})
+
+    def without_threshold(self) -> "Sampling":
+        return self.model_copy(update={"threshold": None})
+
     def record(self) -> dict[str, Any]:
         """Return the fields that are on, as JSON: the keys of stored completions are made from them."""
         return self.model_dump(mode="json", exclude_none=True)

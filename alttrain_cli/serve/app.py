@@ -58,7 +58,7 @@ class Service:
             ApiError: if there is no such model.
         """
         has_none = self.defaults.threshold is not None and self.dispatcher.backend(model).unscored
-        return self.defaults.model_copy(update={"threshold": None}) if has_none else self.defaults
+        return self.defaults.without_threshold() if has_none else self.defaults
 
     def models(self) -> list[dict[str, Any]]:
         """Return the cards of the models, the fine-tuned one first."""

@@ -36,6 +36,7 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("top_a", "xtc_probability", "dry_multiplier", "dynatemp_range"), (0,)),
     "top_n_sigma": (-1, 0),
 }
+_SAMPLING = {"temperature", "top_p", "top_k", "repetition_penalty", "threshold"}
 _NEAR = 0.78  # likeness of an unknown field that was meant as one of ours; `store` is to 0.73 like `stream`
 
 
@@ -186,19 +187,12 @@ def _conversation(body: _Body) -> Conversation:
 
 def _sampling(body: _Body, defaults: Sampling) -> Sampling:
     """Return every field: the client's, or else the default. A temperature of 0 is greedy decoding."""
-    drawn = defaults.do_sample if body.temperature is None else body.temperature > 0
-    top_k = defaults.top_k if body.top_k is None else body.top_k
-    most = body.max_completion_tokens or body.max_tokens or defaults.max_new_tokens
-    penalty = body.repetition_penalty or defaults.repetition_penalty
-    threshold = defaults.threshold if body.threshold is None else body.threshold
-    if not drawn:
-        return Sampling(max_new_tokens=most, do_sample=False, repetition_penalty=penalty, threshold=threshold)
-    return Sampling(
-        max_new_tokens=most,
-        do_sample=True,
-        temperature=defaults.temperature if body.temperature is None else body.temperature,
-        top_p=body.top_p or defaults.top_p,
-        top_k=top_k if top_k and top_k > 0 else None,
-        repetition_penalty=penalty,
-        threshold=threshold,
-    )
+    values = defaults.model_dump() | body.model_dump(include=_SAMPLING, exclude_none=True)
+    values["max_new_tokens"] = body.max_completion_tokens or body.max_tokens or defaults.max_new_tokens
+    if body.temperature is not None:
+        values["do_sample"] = body.temperature > 0
+    if not values["do_sample"]:
+        values |= {"temperature": None, "top_p": None, "top_k": None}
+    elif values["top_k"] in (0, -1):  # off
+        values["top_k"] = None
+    return Sampling(**values)

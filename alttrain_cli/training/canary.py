@@ -95,7 +95,7 @@ def count_refusals(rows: Sequence[Row], traces: Sequence[Trace]) -> RefusalRecor
 
 
 def _at_most(tokens: int, sampling: Sampling) -> Sampling:
-    return sampling.model_copy(update={"max_new_tokens": min(tokens, sampling.max_new_tokens)})
+    return sampling.limited(min(tokens, sampling.max_new_tokens))
 
 
 def _complete(backend: Backend, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
