@@ -3,10 +3,10 @@
     python benchmarks/memory.py [RECIPE...] [--tokens 4096]
 
 A plain transformers model with the recipe's shape is made of fake tensors. It computes the gradients of one
-row, for an adapter over 16-bit weights and for all weights, with activations kept and computed twice. The
-tracker counts every tensor, the optimiser's states too. As Unsloth does on a GPU, the loss is computed in
-pieces, and where activations are computed twice, the inputs of the layers are in main memory. GiB, without
-what CUDA itself takes.
+row, for an adapter over 16-bit weights and for all weights, with activations kept and computed twice. It is
+not the first micro-batch of its update, so the gradients are there already. The tracker counts every tensor,
+the optimiser's states too. As Unsloth does on a GPU, the loss is computed in pieces, and where activations
+are computed twice, the inputs of the layers are in main memory. GiB, without what CUDA itself takes.
 """
 
 from collections.abc import Iterator
@@ -74,6 +74,7 @@ def track(recipe: Recipe, tokens: int, *, recomputed: bool) -> float:
         for one in trained:  # as after the first update
             state = {"exp_avg": torch.zeros_like(one), "exp_avg_sq": torch.zeros_like(one)}
             optimiser.state[one] = {"step": torch.zeros(()), **state}
+            one.grad = torch.zeros_like(one)  # as after the first micro-batch
         tracker = MemTracker()
         tracker.track_external(model, optimiser)
         with tracker:
