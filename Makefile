@@ -3,9 +3,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# A process a core and one more (tests/conftest.py), each with one torch thread: with two threads each, processes that
-# share two cores are 20 times slower.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Two more processes than there are cores (tests/forks.py), each with one torch thread: with two threads each, processes
+# that share two cores are 20 times slower.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q --workers auto
 # What failed is tried once more, alone: a terminal or a signal may be late where the machine is busy. A bug fails again.
 AGAIN := (echo "Once more, alone. What passes now is flaky and must be fixed:"; OMP_NUM_THREADS=1 \
 	$(BIN)/pytest -v --exitfirst --no-header --last-failed --last-failed-no-failures none)

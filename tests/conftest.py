@@ -9,17 +9,13 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests import known_speed, later
+from tests import forks, known_speed, later
+from tests.forks import pytest_addoption  # noqa: F401
 from tests.serving import server  # noqa: F401  # started once for all modules that ask for it
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
-from tests.thorough import (  # noqa: F401
-    pytest_deselected,
-    pytest_sessionfinish,
-    pytest_terminal_summary,
-    pytest_testnodedown,
-)
+from tests.thorough import pytest_deselected, pytest_terminal_summary  # noqa: F401
 from tests.tiny import first_layers, tiny  # noqa: F401
-from tests.warm import light, warm  # noqa: F401
+from tests.warm import Early, light, warm  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -42,10 +38,11 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: many tests wait for a server, a terminal or a process."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--workers`, import once what all of them need."""
+    forks.pytest_configure(config)
+    if config.pluginmanager.has_plugin("forks"):
+        config.pluginmanager.register(Early())
 
 
 def pytest_collection_finish() -> None:

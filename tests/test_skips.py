@@ -40,29 +40,3 @@ def test_on_ci_only_listed_reasons_skip_a_test(ci: str, line: str, tmp_path: Pat
     )  # fmt: skip
     assert line in done.stdout, done.stdout
     assert (done.returncode != 0) == bool(ci)
-
-
-LEFT = """
-import pytest
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("number", [1, 2])
-def test_slow(number): assert False
-
-def test_quick(): pass
-"""
-
-
-def test_what_is_left_to_the_thorough_run_is_named(tmp_path: Path) -> None:
-    hooks = "pytest_deselected, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown"
-    (tmp_path / "conftest.py").write_text(f"from tests.thorough import {hooks}\n")
-    (tmp_path / "test_some.py").write_text(LEFT)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = thorough: slow\n")
-    options = ["-q", "-p", "no:cacheprovider", "-n", "1", "-m", "not thorough"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert done.stdout.count("LEFT TO make thorough: test_some.py::test_slow") == 1

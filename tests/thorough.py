@@ -16,18 +16,6 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
     _left.update(item.nodeid.partition("[")[0] for item in items if item.get_closest_marker("thorough"))
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand the names on, if this is a worker of xdist."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left"] = sorted(_left)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Take the names of a worker."""
-    _left.update(getattr(node, "workeroutput", {}).get("left", ()))
-
-
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say which tests were left out."""
     for name in sorted(_left):

@@ -38,11 +38,12 @@ Hook = tuple[str, str, dict[str, Any]]  # module, function and keywords: called 
 class Process:
     """A running command line; as much of subprocess.Popen as tests need."""
 
-    def __init__(self, pid: int, line: socket.socket, output: tuple[IO[bytes], IO[bytes]]) -> None:
+    def __init__(self, pid: int, line: socket.socket, output: tuple[IO[bytes], ...]) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self._line = line
         self._output = output
+        self._said: list[str] = []
 
     def wait(self, timeout: float) -> int:
         """Return the exit code; minus the signal's number if one has killed it."""
@@ -60,11 +61,12 @@ class Process:
     def communicate(self, timeout: float) -> tuple[str, str]:
         """Wait, and return what standard output and standard error got."""
         self.wait(timeout)
-        texts = []
         for file in self._output:
-            file.seek(0)
-            texts.append(file.read().decode(errors="replace"))
-        return texts[0], texts[1]
+            with file:
+                file.seek(0)
+                self._said.append(file.read().decode(errors="replace"))
+        self._output = ()
+        return self._said[0], self._said[1]
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -98,15 +100,7 @@ class Warm:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self._enter(folder / "door"):
                 return
-            (folder / "door").unlink(missing_ok=True)
-            with socket.socket(socket.AF_UNIX) as listener, (folder / "warm.txt").open("wb") as log:
-                listener.bind(str(folder / "door"))
-                listener.listen()
-                self._server = subprocess.Popen(
-                    [*watcher, sys.executable, "-m", "tests.warm", imports, str(listener.fileno())],
-                    pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    env={**(os.environ if env is None else env), "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))}, cwd=folder,
-                )  # fmt: skip
+            self._server = start_server(folder, imports, watcher, env)
             assert self._enter(folder / "door"), (folder / "warm.txt").read_text()
 
     def _enter(self, path: Path) -> bool:
@@ -169,6 +163,23 @@ class Warm:
                 self._server.wait(5)
 
 
+def start_server(
+    folder: Path, imports: str, watcher: Sequence[str] = (), env: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start the process that forks others; it has a door at once, and opens when it has imported all."""
+    folder.mkdir(exist_ok=True)
+    (folder / "door").unlink(missing_ok=True)
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    with socket.socket(socket.AF_UNIX) as listener, (folder / "warm.txt").open("wb") as log:
+        listener.bind(str(folder / "door"))
+        listener.listen()
+        return subprocess.Popen(
+            [*watcher, sys.executable, "-m", "tests.warm", imports, str(listener.fileno())],
+            pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**(os.environ if env is None else env), "PYTHONPATH": paths}, cwd=folder,
+        )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def warm(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """Yield the process that forks others, with the engine imported: for tests marked `model`."""
@@ -182,10 +193,39 @@ def light(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
 
 
 def _started(config: pytest.Config, factory: pytest.TempPathFactory, imports: str) -> Iterator[Warm]:
-    base = factory.getbasetemp()  # the workers of xdist have one each, in the same folder
+    base = factory.getbasetemp()  # workers have one each, in the same folder
     found = Warm((base.parent if hasattr(config, "workerinput") else base) / imports, imports)
     yield found
     found.close()
+
+
+class Early:
+    """A plugin that spares the workers of `tests.forks` their imports, and starts their warm processes meanwhile."""
+
+    def __init__(self) -> None:
+        self._servers: list[subprocess.Popen[bytes]] = []
+
+    @pytest.hookimpl
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Start them on the processors that have nothing to do while one process collects the tests."""
+        base = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        kinds = ["commands"] if "not model" in session.config.option.markexpr else ["engine", "commands"]
+        self._servers = [start_server(base / kind, kind) for kind in kinds]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        import_commands()
+        if any(item.get_closest_marker("model") for item in session.items):
+            import_engine()
+        gc.collect()
+        gc.freeze()
+        return (yield)
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self) -> None:
+        for server in self._servers:
+            server.terminate()
+            server.wait()
 
 
 def wait_for_line(path: Path, process: Process, seconds: float = 300, lines: int = 1) -> None:
@@ -197,7 +237,8 @@ def wait_for_line(path: Path, process: Process, seconds: float = 300, lines: int
         time.sleep(0.01)
 
 
-def _import_commands() -> None:
+def import_commands() -> None:
+    """Import what all commands need but the engine, and read what never changes."""
     for name in ("build_data", "chat", "eval", "train", "recipes", "study"):
         import_module(f"alttrain_cli.commands.{name}")
     for name in (
@@ -271,7 +312,8 @@ def _fill_caches() -> None:
         context_of([command])
 
 
-def _import_engine() -> None:
+def import_engine() -> None:
+    """Import the libraries and what the commands take of them."""
     from alttrain_cli.library_output import capture_output
 
     with capture_output(None):
@@ -372,7 +414,7 @@ def _run(order: dict[str, Any], handles: list[int]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _import_commands()
+    import_commands()
     if sys.argv[1] == "engine":
-        _import_engine()
+        import_engine()
     _serve(socket.socket(fileno=int(sys.argv[2])))
