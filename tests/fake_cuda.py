@@ -1,4 +1,4 @@
-"""Runs Unsloth's CUDA branches on CPU tensors, in a process of its own: python -m tests.fake_cuda FOLDER
+"""Runs Unsloth's CUDA branches on CPU tensors, in a process of its own: python -m tests.fake_cuda FOLDER KIND...
 
 UNSLOTH_ALLOW_CPU is Unsloth's own switch for tests: the CUDA branches without a GPU. Triton's interpreter
 computes its kernels. A few functions of torch.cuda are replaced, and CUDA devices become the CPU. What this
@@ -281,7 +281,7 @@ def exactness(folder: Path) -> dict[str, Any]:
     return found
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, kinds: Sequence[str]) -> None:
     pretend_cuda()
     from alttrain_cli.library_output import capture_output
 
@@ -303,7 +303,7 @@ def main(folder: Path) -> None:
         gc.freeze()  # Unsloth collects after every step: what was imported need not be looked at each time
         found["device"] = unsloth.DEVICE_TYPE
         tell("imported")
-        for kind in KINDS:
+        for kind in kinds:
             recipe = recipe_for(str(folder / kind))
             loaded = load(str(folder / kind))
             found[kind] = {"class": type(loaded.model.get_base_model()).__name__}
@@ -322,4 +322,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -61,10 +61,12 @@ BUILD = Job(
     ("build-data", "--source", "prompts.jsonl", "--annotator", "endpoint", "--traces-from", "endpoint",
      "--suite", "", "--out", "out/data.jsonl", *SERVED),
     prepare=_prompts,
+    every=2,
 )  # fmt: skip
 EVAL = Job(
     "eval",
     ("eval", "--suite", "smoke-harmful,smoke-ability", "--limit", "2", "--no-card", "--out", "out", *SERVED),
+    every=2,
 )  # fmt: skip
 
 

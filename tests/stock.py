@@ -1,21 +1,22 @@
-"""What transformers alone writes, one prompt at a time, without Unsloth: python -m tests.stock FOLDER"""
+"""What transformers alone writes, one prompt at a time, without Unsloth: python -m tests.stock FOLDER KIND..."""
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.fake_cuda import COMMITS, KINDS, LAYERS, NEW_TOKENS, PROMPTS, SWAPPED
+from tests.fake_cuda import COMMITS, LAYERS, NEW_TOKENS, PROMPTS, SWAPPED
 from tests.tiny import write_hub_cache, write_model
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, kinds: Sequence[str]) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from alttrain_cli.structure.template import Template
 
     found: dict[str, list[str]] = {}
-    for kind in KINDS:
+    for kind in kinds:
         write_model(folder / kind, kind, layers=LAYERS)
         model = AutoModelForCausalLM.from_pretrained(folder / kind, dtype=torch.float32).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder / kind)
@@ -35,4 +36,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

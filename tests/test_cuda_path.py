@@ -1,12 +1,15 @@
 """The CUDA path without a GPU: Unsloth's CUDA branches on CPU tensors, in a process of their own.
 
 `fake_cuda.py` says how, and what it does not show. Models are tiny; what they write is noise but their own.
+One kind of model is tried by `make test`, and the others by `make thorough`.
 """
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,13 @@ pytestmark = pytest.mark.model
 
 ROOT = Path(__file__).parent.parent
 
-each_kind = pytest.mark.parametrize("kind", KINDS)
+OTHERS = tuple(kind for kind in KINDS if kind != FAULTS_OF)
+SHARED_OUT = [FAULTS_OF, *(pytest.param(kind, marks=pytest.mark.thorough) for kind in OTHERS)]
+each_kind = pytest.mark.parametrize("kind", SHARED_OUT)
+Found = dict[str, Any]
 
 
-def run(module: str, folder: Path) -> None:
+def run(module: str, folder: Path, kinds: Sequence[str]) -> None:
     environment = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": "-1",  # a real GPU would be used
@@ -30,28 +36,42 @@ def run(module: str, folder: Path) -> None:
         "UNSLOTH_COMPILE_LOCATION": str(folder / "compiled"),
     }
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.{module}", str(folder)],
+        [sys.executable, "-m", f"tests.{module}", str(folder), *kinds],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("cuda")
-    run("stock", path)
-    run("fake_cuda", path)
-    return path
+def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[str]], tuple[Found, Found]]:
+    """What the CUDA path leaves for some kinds, and what transformers alone writes; each process runs once."""
+
+    @cache
+    def of(kinds: Sequence[str]) -> tuple[Found, Found]:
+        path = tmp_path_factory.mktemp("cuda")
+        for module in ("stock", "fake_cuda"):
+            run(module, path, kinds)
+        found, stock = (json.loads((path / f"{name}.json").read_text()) for name in ("found", "stock"))
+        return found, stock
+
+    return of
 
 
-@pytest.fixture(scope="module")
-def found(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "found.json").read_text()))
+@pytest.fixture
+def both(request: pytest.FixtureRequest, results: Any) -> tuple[Found, Found]:
+    kind = getattr(request.node, "callspec", None)
+    is_other = kind is not None and kind.params["kind"] in OTHERS
+    return results(OTHERS if is_other else (FAULTS_OF,))  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module")
-def stock(folder: Path) -> dict[str, list[str]]:
-    return dict(json.loads((folder / "stock.json").read_text()))
+@pytest.fixture
+def found(both: tuple[Found, Found]) -> Found:
+    return both[0]
+
+
+@pytest.fixture
+def stock(both: tuple[Found, Found]) -> dict[str, list[str]]:
+    return both[1]
 
 
 def test_it_is_the_cuda_path_that_runs(found: dict[str, Any]) -> None:
@@ -78,7 +98,13 @@ def test_unsloth_s_buffers_are_dropped_after_each_call(found: dict[str, Any], ki
     assert found[kind]["generation"]["buffers"] == []
 
 
-@pytest.mark.parametrize(("kind", "cut"), [*((kind, "many") for kind in KINDS), (FAULTS_OF, "after_oom")])
+@pytest.mark.parametrize(
+    ("kind", "cut"),
+    [
+        *((FAULTS_OF, cut) for cut in ("many", "after_oom")),
+        *(pytest.param(kind, "many", marks=pytest.mark.thorough) for kind in OTHERS),
+    ],
+)
 def test_however_an_update_is_cut_loss_and_gradient_norm_are_the_same(
     found: dict[str, Any], kind: str, cut: str
 ) -> None:

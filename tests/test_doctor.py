@@ -432,6 +432,7 @@ def test_the_tokenizer_alone_of_a_folder_is_rendered(tmp_path: Path) -> None:
     assert "LEFT []" in text  # so that both can be imported
 
 
+@pytest.mark.thorough
 @pytest.mark.model
 def test_the_embedded_model_is_converted_at_its_first_use_in_another_process(tmp_path: Path) -> None:
     code = (

@@ -135,7 +135,8 @@ def test_a_model_of_the_hub_has_the_size_of_its_files_in_the_cache(
     (kept / "refs" / "main").write_text("c" * 40)
     base = base_of(tmp_path / "other")
     os.truncate(base / "model.safetensors", 2**31)  # it takes no room
-    shutil.move(base, kept / "snapshots" / ("c" * 40))
+    (kept / "snapshots").mkdir()
+    base.rename(kept / "snapshots" / ("c" * 40))
     recipe = Recipe.load("smollm2-135m", (f"model.name={name}", *SHAPE))
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 2**30))

@@ -36,7 +36,7 @@ FAST = (
     "train.per_device_train_batch_size=2",
     "train.warmup_steps=0",
     "train.save_steps=3",
-    "generation.max_new_tokens=16",
+    "generation.max_new_tokens=4",
 )
 OPTIONS = [part for override in FAST for part in ("--set", override)]
 

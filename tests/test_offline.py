@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny import settings
 from tests.warm import Warm
 
 STRACE = shutil.which("strace")
@@ -62,30 +63,29 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warm, Pa
     found.close()
 
 
-def test_the_journey_on_the_starter_set_reaches_nothing(watched: tuple[Warm, Path]) -> None:
-    warm, folder = watched
+@pytest.mark.parametrize("model", ["tiny", pytest.param("embedded", marks=pytest.mark.thorough)])
+def test_the_journey_on_the_starter_set_reaches_nothing(
+    model: str, watched: tuple[Warm, Path], tiny: Path
+) -> None:
+    warm, home = watched
+    folder = home / model
+    folder.mkdir()
     env = {key: value for key, value in os.environ.items() if not key.endswith("_OFFLINE")}
-    few = ("--set", "train.max_steps=1", "--set", "train.per_device_train_batch_size=2")
-    tokens = (
-        "--set",
-        "generation.max_new_tokens=4",
-        "--set",
-        "train.learning_rate=0.01",
-        "--set",
-        "train.warmup_steps=0",
-    )
+    few = ["train.max_steps=1", "train.per_device_train_batch_size=2", "generation.max_new_tokens=4"]
+    few += settings(tiny) if model == "tiny" else ["train.learning_rate=0.01", "train.warmup_steps=0"]
+    given = [part for one in few for part in ("--set", one)]
     for line in (
         ("build-data", "--source", "starter:8", "--out", "data.jsonl"),
-        ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "run", *few, *tokens),
+        ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "run", *given),
         ("chat", "run", "-p", "Hi", "--max-new-tokens", "4"),
         ("eval", "./run", "--suite", "smoke", "--limit", "1", "--max-new-tokens", "4"),
         ("eval", "report", "run"),
         ("runs",),
         ("doctor", "--offline"),
     ):
-        done = warm.run(*line, cwd=folder, env={**env, "HOME": str(folder)})
+        done = warm.run(*line, cwd=folder, env={**env, "HOME": str(home)})
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == 0 or line[0] in ("chat", "doctor"), (line, done.stderr)
         if line[0] != "doctor":  # which says whether the hub can be reached
-            assert beyond(folder / "log") == [], line
-    assert beyond(folder / "log") == []
+            assert beyond(home / "log") == [], line
+    assert beyond(home / "log") == []

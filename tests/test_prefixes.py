@@ -128,10 +128,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize(
-    ("kind", "options"),
-    [("llama", {}), ("qwen2", {}), ("qwen3", {}), ("phi3", {}), ("mistral", {"sliding_window": 64})],
+    ("kind", "options", "sampling"),
+    [
+        ("llama", {}, SAMPLED),
+        *((kind, {}, GREEDY) for kind in ("qwen2", "qwen3", "phi3")),
+        *(("mistral", {"sliding_window": 64}, sampling) for sampling in (GREEDY, SAMPLED)),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_dialogues_are_the_same_and_less_is_read(

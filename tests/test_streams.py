@@ -111,34 +111,33 @@ def test_an_evaluation_does_its_work(out: str, err: str, tmp_path: Path, served:
 def test_a_command_whose_product_is_what_it_prints_says_that_it_was_not_read(
     command: str, tmp_path: Path, served: Served, light: Warm
 ) -> None:
-    warm = light if command == "chat" else None
     line = {
         "show": ("recipes", "show", "r1-7b"),
         "chat": ("chat", "--base-url", served.base_url, "-p", "Hi"),
     }[command]
     for err in (CLOSED, GONE):
-        code, printed, _ = run(*line, cwd=tmp_path, err=err, warm=warm)
+        code, printed, _ = run(*line, cwd=tmp_path, err=err, warm=light)
         assert code == 0
         assert printed.strip()
     for out in (CLOSED, GONE):
-        assert run(*line, cwd=tmp_path, out=out, warm=warm)[0] == 141
-    code, _, said = run(*line, cwd=tmp_path, out=FULL, warm=warm)
+        assert run(*line, cwd=tmp_path, out=out, warm=light)[0] == 141
+    code, _, said = run(*line, cwd=tmp_path, out=FULL, warm=light)
     assert code == 2
     assert "standard output: cannot write: no space left" in said
 
 
-def test_a_chat_stops_asking_when_nobody_reads(tmp_path: Path) -> None:
+def test_a_chat_stops_asking_when_nobody_reads(tmp_path: Path, light: Warm) -> None:
     (tmp_path / "many.txt").write_text("\n".join(f"Question {n}" for n in range(50)))
     with chat_server(lambda *_: REFUSAL) as server:
         line = ("chat", "--base-url", server.base_url, "--prompts", "many.txt", "--json")
-        assert run(*line, cwd=tmp_path, out=GONE)[0] == 141
+        assert run(*line, cwd=tmp_path, out=GONE, warm=light)[0] == 141
         assert len(server.requests) < 3
 
 
-def test_an_error_keeps_its_exit_code_when_it_cannot_be_said(tmp_path: Path) -> None:
+def test_an_error_keeps_its_exit_code_when_it_cannot_be_said(tmp_path: Path, light: Warm) -> None:
     for err in (CLOSED, GONE, FULL):
-        assert run("recipes", "show", "nothing", cwd=tmp_path, err=err)[0] == 2
-        assert run("recipes", "--wrong", cwd=tmp_path, err=err)[0] == 2
+        assert run("recipes", "show", "nothing", cwd=tmp_path, err=err, warm=light)[0] == 2
+        assert run("recipes", "--wrong", cwd=tmp_path, err=err, warm=light)[0] == 2
 
 
 def when(is_so: Callable[[], bool]) -> None:
