@@ -289,6 +289,17 @@ def test_a_study_has_the_attacker_and_the_budget_of_its_adaptive_suites(here: Pa
         assert "--threshold" not in without.words()
 
 
+def test_the_list_has_every_shipped_study_with_what_its_table_compares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = CliRunner().invoke(app, ["study", "list"]).output.splitlines()
+    named = [line.partition(":")[0] for line in lines if line[:1].strip()]
+    assert named == [*(path.stem for path in shipped_studies()), "next"]
+    assert "number of rows on R1-8B: 0.5K rows, 1K rows, 3K rows" in " ".join(lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_forecast_of_an_attack_is_that_of_the_budget_that_the_study_gives_it(here: Path) -> None:
     def seconds(suite: str, budget: str = "") -> float:
         place = small(

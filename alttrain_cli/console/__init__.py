@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from alttrain_cli.console.scorecard import print_report
     from alttrain_cli.console.serving import ServerView, print_server
     from alttrain_cli.console.streams import OutputError, accept_loss, protect_streams, summary
-    from alttrain_cli.console.study import StudyView, print_study_plan, print_study_table, print_submitted
+    from alttrain_cli.console.study import (
+        StudyView,
+        print_studies,
+        print_study_plan,
+        print_study_table,
+        print_submitted,
+    )
     from alttrain_cli.console.terminal import (
         THEME,
         duration,
@@ -64,7 +70,7 @@ _FILES = {
     "scorecard": "print_report",
     "serving": "ServerView print_server",
     "streams": "OutputError accept_loss summary protect_streams",
-    "study": "StudyView print_study_plan print_study_table print_submitted",
+    "study": "StudyView print_studies print_study_plan print_study_table print_submitted",
     "terminal": (
         "THEME duration err keep_quiet out plain print_error print_lines print_next print_table "
         "print_text print_warning status"

@@ -1,7 +1,7 @@
 """A study on the screen: its plan, what its run does, and its table."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,21 @@ from alttrain_cli.training.memory_plan import fit_verdict
 from alttrain_cli.training.time_plan import about_time, speed_source
 
 if TYPE_CHECKING:
+    from alttrain_cli.study.file import StudyFile
     from alttrain_cli.study.plan import PlannedStep, StudyPlan
     from alttrain_cli.study.slurm import Submission
     from alttrain_cli.study.steps import Step
     from alttrain_cli.study.table_values import Cell, StudyTable
 
 _KINDS = {"build": "build-data", "train": "train", "eval": "eval", "judge": "eval judge"}
+
+
+def print_studies(studies: "Mapping[str, StudyFile]") -> None:
+    """Print the title of each study, and the values of its axes that the table compares."""
+    axes = {
+        name: "; ".join(", ".join(one.values(axis)) for axis in one.rows) for name, one in studies.items()
+    }
+    print_lines((f"{name}:", f"{one.title}: {axes[name]}") for name, one in studies.items())
 
 
 def print_study_plan(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> None:

@@ -39,6 +39,15 @@ def plan(context: typer.Context, options: StudyPlanOptions) -> None:
     console.print_next(place.command("table" if planned.is_done else "run"))
 
 
+@app.command("list")
+def list_studies() -> None:
+    """List the studies that come with alttrain, with what each compares."""
+    from alttrain_cli.study.file import StudyFile
+
+    console.print_studies({path.stem: StudyFile.load(path.stem) for path in shipped_studies()})
+    console.print_next("alttrain study plan smoke")
+
+
 @app.command()
 @take_options(StudyRunOptions)
 def run(context: typer.Context, options: StudyRunOptions) -> None:
