@@ -350,6 +350,22 @@ def test_what_torch_says_of_the_gpu_is_judged_by_whether_there_is_one(
     assert machine.examine_torch().level is level
 
 
+def test_a_command_that_a_cure_names_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a terminal of 80 columns does not cut it."""
+    rates: dict[int, float] = {576: 1e11}
+    monkeypatch.setattr(machine, "kept_rates", lambda: rates)
+    found = [machine._gpu(), machine._speed()]
+    rates.clear()
+    found.append(machine._speed())
+    commands = [one.cure.splitlines()[-1] for one in found]
+    assert commands == ["alttrain recipes --gpu 12", "alttrain recipes --measure", "alttrain recipes"]
+
+
+def test_vllm_is_to_be_installed_in_an_environment_of_its_own() -> None:
+    """Its versions would replace those of alttrain's own packages."""
+    assert packages.MODULES["vllm"][2].startswith("In a separate environment")
+
+
 def test_every_line_fits_into_80_columns_and_every_finding_is_json_too() -> None:
     shown = alttrain()
     assert shown.exit_code == 0, shown.output

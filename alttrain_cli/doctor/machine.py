@@ -71,17 +71,19 @@ def _gpu() -> Finding:
     return note(
         "GPU",
         "no NVIDIA GPU was found. On a CPU only the smallest recipe trains in minutes",
-        "To see what a GPU with 12 GB could train: alttrain recipes --gpu 12",
+        "To see what a GPU with 12 GB could train:\nalttrain recipes --gpu 12",
     )
 
 
 def _speed() -> Finding:
     rates = kept_rates()
     if not rates:
-        return note("speed", "the CPU is not measured yet; alttrain recipes does it, in about 10 s")
+        return note(
+            "speed", "the CPU is not measured yet", "This measures it, in about 10 s:\nalttrain recipes"
+        )
     when = measured_at()
     words = f"up to {max(rates.values()) / 1e9:.0f} GFLOP/s in training{when and ', measured '}{when}"
-    return note("speed", words, "If the machine was busy then, measure again: alttrain recipes --measure")
+    return note("speed", words, "If the machine was busy then, measure again:\nalttrain recipes --measure")
 
 
 def _disk(name: str, folder: Path) -> Finding:

@@ -29,7 +29,11 @@ MODULES = {
         "pip install 'alttrain[gguf]'",
     ),
     "uvicorn": (("starlette", "uvicorn"), "alttrain serve", "pip install 'alttrain[serve]'"),
-    "vllm": (("vllm",), "--engine vllm, and for serving a merged model", "pip install vllm"),
+    "vllm": (
+        ("vllm",),
+        "--engine vllm, and for serving a merged model",
+        "In a separate environment, because it needs other versions:\npip install vllm",
+    ),
 }
 PROGRAMS = {
     "llama.cpp": (("llama-cli", "llama-server"), "running GGUF files"),
