@@ -240,6 +240,12 @@ def test_the_step_after_a_comparison_finishes_the_run_that_is_not_trained() -> N
     )
 
 
+def test_a_comparison_says_what_counts_in_brackets_are() -> None:
+    first, second = make("runs/a", probes=PROBES), make("runs/b", probes=PROBES)
+    shown = alttrain("runs", "compare", first, second).output
+    assert "in brackets: from held-out prompts after training" in shown
+
+
 def test_a_run_is_not_compared_with_itself() -> None:
     run = make("runs/a")
     result = alttrain("runs", "compare", run, f"{run}/")

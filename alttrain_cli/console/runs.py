@@ -31,10 +31,7 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
     long = dict.fromkeys(entry.path.parent for entry in entries if cell_len(str(entry.path)) > _ROOM)
     print_lines(("in:", folder.absolute()) for folder in long)
     print_lines(("problem:", entry.problem) for entry in entries if entry.problem)
-    tallies = [tally for entry in entries for tally in _tallies(entry) if tally]
-    if any(isinstance(tally, HeldOutTally) for tally in tallies):
-        evaluated = not all(isinstance(tally, HeldOutTally) for tally in tallies)
-        print_lines([("counts:", f"from the evaluation; {_IN_BRACKETS}" if evaluated else _IN_BRACKETS)])
+    _print_counts(entries)
 
 
 def print_run(entry: "RunEntry", next_step: str) -> None:
@@ -59,6 +56,7 @@ def print_comparison(
     values = [(entry.state, _begun(entry), *_figures(entry), *_speed(entry)) for entry in entries]
     results = [name.replace("\n", " ") for name in _RESULTS]
     print_table(("result", *names), zip(results, *values, strict=True))
+    _print_counts(entries)
     if scores:
         out().print()
         rows = [
@@ -71,6 +69,14 @@ def print_comparison(
 def print_sizes(what: Sequence[tuple[Path, int]]) -> None:
     """Print the folders to delete, with their sizes."""
     print_lines((f"{size_in_words(count)}:", path) for path, count in what)
+
+
+def _print_counts(entries: Sequence["RunEntry"]) -> None:
+    """Print what counts in brackets are, if there are any."""
+    tallies = [tally for entry in entries for tally in _tallies(entry) if tally]
+    if any(isinstance(tally, HeldOutTally) for tally in tallies):
+        evaluated = not all(isinstance(tally, HeldOutTally) for tally in tallies)
+        print_lines([("counts:", f"from the evaluation; {_IN_BRACKETS}" if evaluated else _IN_BRACKETS)])
 
 
 def _names(entry: "RunEntry") -> str:

@@ -146,7 +146,8 @@ def _notes(card: Scorecard) -> Iterator[tuple[str, str]]:
                 words = name.replace("k", str(suite.samples))
                 yield f"{words}:", f"{_name(suite)}, {metric.judge}: {estimate_in_words(found)}"
             if metric.corrected:
-                yield "corrected:", f"{_name(suite)}, {metric.title}: {estimate_in_words(metric.corrected)}"
+                name = f"{_name(suite)}, {metric.title}, for the judge's errors"
+                yield "corrected:", f"{name}: {estimate_in_words(metric.corrected)}"
     for suite in card.suites:
         for pair in suite.agreement:
             kappa = "" if pair.kappa is None else f", kappa {round(pair.kappa, 2) + 0.0:.2f}"
