@@ -8,8 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.engine.machine import Machine
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState, record
 from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.training.fit import shipped_fits
+from alttrain_cli.training.time_plan import about_time
 from tests.scorecards import before_and_after
 
 # 3/4 = 75% (30-95), or of a mean: 12% (3-35) n=4
@@ -60,3 +63,16 @@ def test_every_rate_of_the_page_has_its_n_and_its_interval(tmp_path: Path) -> No
     counted = re.compile(r' <span class="count short">(?:\d+/\d+|n = \d+) \(\d+-\d+%\)</span>')
     assert all(counted.match(unescape(rest)) for rest in shares)
     assert len(re.findall(r"at most \d+(?:\.\d)?%, (?:\d+/\d+|n = \d+) \(\d+-\d+%\)", html)) >= 2
+
+
+def test_memory_and_time_of_each_gpu_in_the_readme_are_those_of_the_command_recipes() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| a GPU with (\d+) GB \| `([\w.-]+)`( \(tight\))? \| (.*) \| (.*) \|$", text, re.MULTILINE
+    )
+    assert [int(row[0]) for row in rows] == [8, 12, 16, 24]
+    for card, name, tight, memory, time in rows:
+        fit = next(one for one in shipped_fits(Machine.card(int(card))) if one.recipe == name)
+        assert (fit.verdict, bool(tight)) in {("fits", False), ("tight", True)}
+        assert fit.time
+        assert (f"{fit.memory_gib:.1f} GiB", about_time(fit.time.seconds)) == (memory, time)
