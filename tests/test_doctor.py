@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
+from alttrain_cli.console.doctor import print_findings
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.doctor import hub, machine, packages
 from alttrain_cli.doctor.finding import Finding, Level
@@ -359,6 +360,19 @@ def test_a_command_that_a_cure_names_is_a_line_of_its_own(monkeypatch: pytest.Mo
     found.append(machine._speed())
     commands = [one.cure.splitlines()[-1] for one in found]
     assert commands == ["alttrain recipes --gpu 12", "alttrain recipes --measure", "alttrain recipes"]
+
+
+def test_in_a_terminal_of_40_columns_no_word_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    cure = "To see what a GPU with 12 GB could train:\nalttrain recipes --gpu 12"
+    found = Finding("disk, cache", Level.NOTE, "68.0 GB free at /home/somebody/.cache/alttrain", cure)
+    print_findings([found])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "note disk, cache"
+    assert {"/home/somebody/.cache/alttrain", "alttrain recipes --gpu 12"} <= {*map(str.strip, lines)}
+    assert max(map(len, lines)) <= 40
 
 
 def test_vllm_is_to_be_installed_in_an_environment_of_its_own() -> None:

@@ -22,7 +22,7 @@ def help_of(words: tuple[str, ...], columns: int = 80) -> str:
 
 
 @pytest.mark.parametrize("words", LINES, ids=" ".join)
-@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("columns", [40, 60, 80])
 def test_help_fits_the_terminal_and_cuts_no_word(words: tuple[str, ...], columns: int) -> None:
     shown = help_of(words, columns)
     assert max(map(len, shown.partition("Examples:")[0].splitlines())) <= columns

@@ -17,6 +17,7 @@ from alttrain_cli.commands.shared.examples import EXAMPLES
 _OPTIONS = "Options"
 _HYPHEN = "\u2011"  # replaces - while lines are wrapped, so that no line ends within --base-url
 _PARAGRAPH = "\n\n"
+_NARROW = 50  # columns; below, a text begins under its option
 _NEED_NOT = " This word may be left out."
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "FILE", "directory": "DIR"}
 
@@ -108,7 +109,13 @@ def _write(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
     if rows:
         kept = [(first, second.replace("-", _HYPHEN)) for first, second in rows]
         with formatter.section(typer.style(title, bold=True)):
-            formatter.write_dl(kept, col_max=formatter.width * 3 // 8)
+            if formatter.width >= _NARROW:
+                formatter.write_dl(kept, col_max=formatter.width * 3 // 8)
+                return
+            for first, second in kept:
+                formatter.write(f"{' ' * formatter.current_indent}{first}\n")
+                with formatter.indentation():
+                    formatter.write_text(second)
 
 
 def _write_options(formatter: Any, options: list[Any], ctx: Any) -> None:
@@ -125,7 +132,9 @@ def _write_examples(formatter: Any, examples: Iterable[tuple[str, str]]) -> None
     """Write examples. A command is never wrapped, so that it can be pasted."""
     for number, (what, line) in enumerate(examples):
         formatter.write(f"\n{typer.style('Examples', bold=True)}:\n" if not number else "")
-        formatter.write(f"  {what}\n    {line}\n")
+        with formatter.indentation():
+            formatter.write_text(what.replace("-", _HYPHEN))
+        formatter.write(f"    {line}\n")
 
 
 def with_context(parse: Callable[[list[str]], Any], ctx: Any) -> Callable[[list[str]], Any]:
