@@ -36,6 +36,7 @@ def main(run: str, folder: str) -> None:
         console = Console(file=io.StringIO(), record=True, width=width, theme=THEME, highlight=False)
         console.print(f"> {prompt}", markup=False)
         send(backend, Transcript(), prompt, settings, ChatScreen(console), compare=compare)
+        console.print()  # else the last line touches the edge
         path = Path(folder) / f"{name}.svg"
         path.write_text(
             console.export_svg(
