@@ -240,6 +240,20 @@ def test_the_step_after_a_comparison_finishes_the_run_that_is_not_trained() -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("harmful", "benign", "title"),
+    [(6, 4, "The run refuses everything"), (2, 0, "The run refuses nothing"), (3, 3, "")],
+)
+def test_a_run_that_refuses_nearly_all_or_nothing_names_the_page_that_says_why(
+    harmful: int, benign: int, title: str
+) -> None:
+    run = make("runs/a", probes={**PROBES, "refused": {"harmful": harmful, "benign": benign}})
+    shown = " ".join(alttrain("runs", "show", run).output.split())
+    assert (f'see "{title}" in docs/troubleshooting.md' in shown) is bool(title)
+    page = Path(__file__).parent.parent / "docs" / "troubleshooting.md"
+    assert f"\n{title}" in page.read_text(encoding="utf-8")
+
+
 def test_a_comparison_says_what_counts_in_brackets_are() -> None:
     first, second = make("runs/a", probes=PROBES), make("runs/b", probes=PROBES)
     shown = alttrain("runs", "compare", first, second).output

@@ -153,6 +153,8 @@ def _training(entry: "RunEntry") -> Iterator[tuple[str, object]]:
         yield "canary:", f"step {counts.step}: {counts.in_words()}"
     if manifest.probes:
         yield "held-out:", manifest.probes.in_words()
+        if manifest.probes.advice:
+            yield "advice:", manifest.probes.advice
 
 
 def _files(entry: "RunEntry") -> Iterator[tuple[str, object]]:

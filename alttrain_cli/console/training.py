@@ -101,6 +101,7 @@ def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequen
             ),
             *(("canary:", f"step {counts.step}: {counts.in_words()}") for counts in manifest.canary),
             ("held-out:", probes.in_words()),
+            *([("advice:", probes.advice)] if probes.advice else []),
             ("curve:", curve),
         ]
     )
