@@ -2,7 +2,7 @@
 
     python benchmarks/recording.py RUN FILE
 
-RUN is a finished run of the whole recipe smollm2-135m. What `make demo` prints before its questions, while it
+RUN is demo/run as `make demo` left it, next to its data. What `make demo` prints before its questions, while it
 installs and trains, is left out. Needs tmux. The home folder is a new one, and no path of it is drawn.
 """
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 80
 RUN = Path("demo") / "run"
 DEMO = "make demo"
-NOTE = "# installed and trained before, with the whole recipe:"
+NOTE = "# what it prints while it installs and trains is left out"
 LINES = (
     f'alttrain chat {RUN} -p "What is a good name for a parrot?"',
     f"alttrain eval {RUN} --limit 4",
@@ -71,6 +71,7 @@ def main(run: str, file: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         shutil.copytree(run, home / "alttrain" / RUN, ignore=shutil.ignore_patterns("eval", "checkpoints"))
+        shutil.copy(Path(run).parent / "data.jsonl", home / "alttrain" / "demo")
         for line in (DEMO, *LINES):
             console.print(Text(f"$ {line}", "bold"), *([Text(NOTE, "dim")] if line == DEMO else []), sep="\n")
             console.print(Text.from_ansi(seen(line, home)), "", sep="\n")
