@@ -2,8 +2,8 @@
 
     python benchmarks/recording.py RUN FILE
 
-RUN is demo/run as `make demo` left it, next to its data. What `make demo` prints before its questions, while it
-installs and trains, is left out. Needs tmux. The home folder is a new one, and no path of it is drawn.
+RUN is demo/run as `make demo` left it, next to its data. What `make demo` prints before its questions, while
+it installs and trains, is left out. Needs tmux. The home folder is a new one, and no path of it is drawn.
 """
 
 import io

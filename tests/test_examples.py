@@ -220,6 +220,7 @@ RESULTS = {
     "calibrate": [RUN_1],
     "export": [RUN_1, f"{RUN_1} --format adapter --push me/x --dry-run"],
     "study": ["smoke"],
+    "study list": [""],
     "study run": ["smoke"],
     "study table": ["smoke", "smoke --format json"],
     "runs": [""],

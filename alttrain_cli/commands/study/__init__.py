@@ -44,7 +44,11 @@ def list_studies() -> None:
     """List the studies that come with alttrain, with what each compares."""
     from alttrain_cli.study.file import StudyFile
 
-    console.print_studies({path.stem: StudyFile.load(path.stem) for path in shipped_studies()})
+    studies = {path.stem: StudyFile.load(path.stem) for path in shipped_studies()}
+    console.print_result(
+        [{"study": name, **one.model_dump(mode="json", exclude_unset=True)} for name, one in studies.items()]
+    )
+    console.print_studies(studies)
     console.print_next("alttrain study plan smoke")
 
 
