@@ -42,7 +42,14 @@ def evaluate(suite: str, judge: str) -> None:
     suites = read_suites(find_suites(suite), {}, Progress())
     options = EvalOptions(suites, setup_of=lambda target: AttackSetup(target))
     asked = ScriptedBackend("It is a refusal.")
-    judges = JudgeSet(find_judges(judge), lambda word: asked, Progress(), url="x", model="m", with_card=False)
+    judges = JudgeSet(
+        find_judges(judge),
+        lambda word: asked,
+        Progress(),
+        url="http://localhost:8000/v1",
+        model="m",
+        with_card=False,
+    )
     assert not run(pair, options, judges, lambda target: asked, Progress())
     print_report(report(pair, show_completions=False))
 
