@@ -215,6 +215,18 @@ def test_a_cache_of_another_machine_or_a_wrong_one_is_measured_again(
     assert speed.cpu_rate(8192, measure=False) == 5e11
 
 
+def test_a_speed_with_other_threads_is_kept_next_to_the_first_one(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_machine", lambda: "with one thread")
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 3e11, "2048": 5e11}})
+    assert speed.cpu_rate(576, measure=True) == 3e11
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: pytest.fail("measured again"))
+    for machine, rate in (("mine", 1e11), ("with one thread", 3e11)):
+        monkeypatch.setattr(speed, "_machine", lambda machine=machine: machine)
+        assert speed.cpu_rate(576, measure=True) == rate
+
+
 def test_one_measured_size_is_the_rate_of_all(kept: Path) -> None:
     kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 1e11}}))
     assert [speed.cpu_rate(hidden, measure=False) for hidden in (64, 576, 4096)] == [1e11] * 3
