@@ -237,7 +237,7 @@ BAD = [
         "--set methods.AltTrain.stle: unknown key. Did you mean 'methods.AltTrain.style'",
     ),
     (("seeds=x",), "--set seeds.0: must be a whole number"),
-    (("seeds=[1]", "sizes=[abc]"), "smoke.yaml: sizes: abc is not a number of rows"),
+    (("seeds=[1]", "sizes=[abc]"), "--set sizes: abc is not a number of rows"),
     (
         ("train.set.train.learning_rat=1",),
         "train.learning_rat: unknown key. Did you mean 'train.learning_rate'?",
