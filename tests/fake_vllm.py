@@ -44,17 +44,18 @@ def write_program(folder: Path) -> Path:
 def vllm_server(
     answer: Answer,
     *,
+    model: str = "base",
     adapters: tuple[str, ...] = ("tuned",),
     folder: Path = Path("/runs/tuned/adapter"),
     opening: str = "",
     port: int = 0,
 ) -> Iterator[Served]:
-    """Serve the model `base` and adapters on it, from a folder.
+    """Serve a model and adapters on it, from a folder.
 
     `opening` is what the chat template writes of the reasoning.
     """
-    base = {"id": "base", "owned_by": "vllm", "root": "/models/base", "max_model_len": CONTEXT}
-    tuned = [{"id": name, "owned_by": "vllm", "root": str(folder), "parent": "base"} for name in adapters]
+    base = {"id": model, "owned_by": "vllm", "root": "/models/base", "max_model_len": CONTEXT}
+    tuned = [{"id": name, "owned_by": "vllm", "root": str(folder), "parent": model} for name in adapters]
 
     def tokenize(request: dict[str, Any]) -> dict[str, Any]:
         messages = request.get("messages")

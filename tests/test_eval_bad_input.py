@@ -98,6 +98,14 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ["smollm2-135m", "--judge", "xstest,wildguard", "--judge-model", "m"],
             "has no effect for xstest and wildguard at",
         ),
+        (
+            ["smollm2-135m", "--judge", "qwen3guard,wildguard", "--judge-url", URL],
+            "--judge-url has no effect for qwen3guard and wildguard at once: use one judge at a time",
+        ),
+        (
+            ["judge", "e", "--judge", "wildguard", "--judge-model", f"{URL} guard"],
+            "--judge-model has no effect as an address: use --judge-url",
+        ),
         (["smollm2-135m", "--allow-code"], "--allow-code has no effect without code"),
         (
             ["smollm2-135m", "--suite", "smoke-ability", "--judge-part", "full"],

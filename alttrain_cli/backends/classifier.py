@@ -14,7 +14,7 @@ from alttrain_cli.backends.base import (
     Request,
     WholeStreams,
 )
-from alttrain_cli.engine.classify import Classifier, fetch
+from alttrain_cli.engine.classify import Classifier, fetch, fetch_card
 from alttrain_cli.engine.source import is_in_cache
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.sections import THOUGHTS
@@ -43,6 +43,11 @@ class ClassifierBackend(WholeStreams):
     def fetch(name: str) -> None:
         """Make sure that a classifier's files are on this machine."""
         fetch(name)
+
+    @staticmethod
+    def fetch_card(name: str) -> None:
+        """Make sure that the model card of a classifier on a server is on this machine."""
+        fetch_card(name)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

@@ -23,12 +23,14 @@ class Dialect:
         names: its own words for fields of the sampling.
         tokenizes: it has vLLM's routes /tokenize and /detokenize.
         budget: its field for a thinking budget, which it may refuse.
+        judges: it renders an assistant's message at the end like all others, and does not continue it.
     """
 
     off: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     tokenizes: bool = False
     budget: str = ""
+    judges: bool = False
 
     def fields(self, sampling: Sampling) -> dict[str, Any]:
         """Return every field of the sampling, because a server's own defaults may differ.
@@ -63,11 +65,11 @@ class Dialect:
 
 _PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 _OFF = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_PENALTIES}
-VLLM = Dialect(_OFF, tokenizes=True, budget="thinking_token_budget")
+VLLM = Dialect(_OFF, tokenizes=True, budget="thinking_token_budget", judges=True)
 # The owner in /v1/models, and what that server takes. All others get the fields of the protocol.
 DIALECTS = {
     "vllm": VLLM,
-    "sglang": Dialect(_OFF),
+    "sglang": Dialect(_OFF, judges=True),
     "alttrain": Dialect({"top_k": -1, "repetition_penalty": 1.0}),  # else the recipe of the run decides
     "llamacpp": Dialect(
         {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_PENALTIES},

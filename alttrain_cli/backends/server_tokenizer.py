@@ -6,6 +6,7 @@ from typing import TypeVar
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
 from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.probing import WireMessage
 
 Got = TypeVar("Got")
 
@@ -35,14 +36,17 @@ class ServerTokenizer:
         The template would drop or rewrite reasoning in an assistant's message, so that is appended.
         """
         messages = conversation.wire()[:-1] if conversation.started else conversation.wire()
-        tokens = self._ask("/tokenize", {"messages": messages}, "tokens", list)
-        prompt = tokens and self._ask("/detokenize", {"tokens": tokens}, "prompt", str)
-        if not prompt:
+        if not (prompt := self.rendered_whole(messages)):
             return None
         started = conversation.started
         if self.opens_block(prompt) and started.startswith(THINK.bare_open):
             return prompt.rstrip() + started.removeprefix(THINK.bare_open)
         return prompt + started
+
+    def rendered_whole(self, messages: list[WireMessage]) -> str | None:
+        """Return messages as the server's chat template renders them, before the model's turn."""
+        tokens = self._ask("/tokenize", {"messages": messages}, "tokens", list)
+        return self._ask("/detokenize", {"tokens": tokens}, "prompt", str) if tokens else None
 
     @staticmethod
     def opens_block(prompt: str) -> bool:

@@ -41,6 +41,22 @@ def fetch(name: str) -> None:
         ) from None
 
 
+def fetch_card(name: str) -> None:
+    """Download the model card of a classifier that a server runs, unless the name is that of a folder."""
+    if Path(name).is_dir():
+        return
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        hf_hub_download(name, CARD, etag_timeout=10)
+    except (HfHubHTTPError, OSError, ValueError):
+        raise ModelError(
+            f"{name}: the prompt of this judge is on its model card, which is not on this machine and cannot "
+            f"be fetched. Let the server name the model by its hub id, then: hf download HUB_ID {CARD}"
+        ) from None
+
+
 class Classifier:
     """A classifier in memory, until it is closed."""
 

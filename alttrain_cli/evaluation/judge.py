@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alttrain_cli.backends.address import is_address
 from alttrain_cli.backends.base import Backend, BackendError
+from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import JudgedPart
 from alttrain_cli.evaluation.judge_card import label_kinds, save_card
@@ -49,7 +50,7 @@ class JudgeSet:
     open_model: Callable[[str], Backend]  # opens a model by one word: a folder, a hub id, or "URL MODEL"
     progress: Progress
     part: JudgedPart = "answer"
-    url: str | None = None  # the server of judges that are a server's model
+    url: str | None = None  # the server of rubrics; where there are none, of classifiers
     # for a local judge another model than its own, for a server's judge its name there
     model: str | None = None
     allow_code: bool = False
@@ -108,7 +109,7 @@ class JudgeSet:
             requests += label_requests(some, run, journal)
         failed: list[BackendError] = []
         if requests:
-            with closing(self.open_model(self._word(judge))) as backend:
+            with closing(self._opened(judge)) as backend:
                 failed = ask_judge(judge, backend, requests, self.progress)
         for folder, plan in cases:
             run.sort(folder, plan)
@@ -123,8 +124,8 @@ class JudgeSet:
 
     def _check(self, judge: Judge) -> str | None:
         """Make sure that a judge can be used. Return the model that it uses if that is not its default."""
-        if judge.model:
-            name = self.model or judge.model
+        if not self._is_served(judge):
+            name = self._word(judge)
             with self.progress.status(f"Looking for {name} ..."), capture_output(None):
                 from alttrain_cli.backends.classifier import ClassifierBackend
 
@@ -139,11 +140,35 @@ class JudgeSet:
             )
         if not is_address(self.url):
             raise DataError(f"--judge-url {self.url}: not an address. Give one like http://localhost:8000/v1")
-        with closing(self.open_model(self._word(judge))) as backend:
+        with closing(self._opened(judge)) as backend:
+            if judge.card_fields:
+                self._check_card(judge, backend.name)
             return backend.fingerprint.model
 
+    def _check_card(self, judge: Judge, name: str) -> None:
+        with self.progress.status(f"Looking for the card of {name} ..."), capture_output(None):
+            from alttrain_cli.backends.classifier import ClassifierBackend
+
+            ClassifierBackend.fetch_card(name)
+            CardPrompt(name).filled(dict.fromkeys(judge.card_fields, ""))
+
+    def _opened(self, judge: Judge) -> Backend:
+        backend = self.open_model(self._word(judge))
+        if judge.model is None:
+            return backend
+        from alttrain_cli.backends.served_classifier import ServedClassifier
+
+        return ServedClassifier.of(backend, by_chat=isinstance(judge.ask("", ""), Conversation))
+
+    def _is_served(self, judge: Judge) -> bool:
+        """Whether a server has its model. With a rubric beside it, the URL is that of the rubric."""
+        rubrics = [one for one in self.chosen if isinstance(one, Judge) and one.model is None]
+        return judge.model is None or (self.url is not None and not rubrics)
+
     def _word(self, judge: Judge) -> str:
-        return self.model or judge.model if judge.model else f"{self.url} {self.model or ''}".strip()
+        if self._is_served(judge):
+            return f"{self.url} {self.model or ''}".strip()
+        return str(self.model or judge.model)
 
 
 def _nothing_judged(run: JudgeRun, cases: Cases, failed: Sequence[BackendError] = ()) -> str:

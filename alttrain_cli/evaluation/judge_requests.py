@@ -1,13 +1,20 @@
 """What a judge that is a model has still to judge, and how its completions become judgements."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alttrain_cli.backends.base import Backend, BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.evaluation.judge_run import JudgeRun
-from alttrain_cli.evaluation.judgement import FOUR_BITS, Judgement, JudgementState, record, without_answer
+from alttrain_cli.evaluation.judgement import (
+    FOUR_BITS,
+    ON_SERVER,
+    Judgement,
+    JudgementState,
+    record,
+    without_answer,
+)
 from alttrain_cli.evaluation.judges.card_prompt import CardPrompt
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.labels import HumanLabel
@@ -82,8 +89,8 @@ def ask_judge(
     What cannot be parsed is judged again and stored as unparsed in the end. What failed is not stored,
     so the next run tries it again.
     """
-    facts = {FOUR_BITS: True} if backend.fingerprint.quantised else {}
-    if facts:
+    facts = _facts(judge, backend)
+    if FOUR_BITS in facts:
         progress.warn(f"{backend.name} does not fit in memory in 16 bits: it is loaded in 4 bits")
     waiting, done, failed = list(requests), 0, []
     stage = f"judging by {judge.name}"
@@ -109,6 +116,14 @@ def ask_judge(
         if not waiting:
             break
     return failed
+
+
+def _facts(judge: Judge, backend: Backend) -> dict[str, Any]:
+    """Return what each judgement's line says of how a classifier ran."""
+    found = backend.fingerprint
+    if judge.model and found.server:
+        return {ON_SERVER: found.model}
+    return {FOUR_BITS: True} if found.quantised else {}
 
 
 def _judged(

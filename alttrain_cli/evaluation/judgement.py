@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from alttrain_cli.evaluation.completion import StoredCompletion
 from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 
+ON_SERVER = "judge_on_server"  # in a judgement's line: the name of the classifier on its server
 FOUR_BITS = "judge_in_4_bits"  # in a judgement's line, where the judge did not fit in 16 bits
 
 
@@ -61,6 +62,7 @@ class JudgementRecord(TypedDict):
     raw: NotRequired[str]
     overlap: NotRequired[dict[Literal["f1", "rouge1", "rouge2", "rougeL"], Share]]
     judge_in_4_bits: NotRequired[bool]
+    judge_on_server: NotRequired[NonEmpty]
 
 
 @cache

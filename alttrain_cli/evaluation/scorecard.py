@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.contamination import (
 )
 from alttrain_cli.evaluation.judge_card import JudgeCard
 from alttrain_cli.evaluation.judge_run import outdated
-from alttrain_cli.evaluation.judgement import FOUR_BITS
+from alttrain_cli.evaluation.judgement import FOUR_BITS, ON_SERVER
 from alttrain_cli.evaluation.judges.catalogue import is_triage, judge_named
 from alttrain_cli.evaluation.macros import macro_scores
 from alttrain_cli.evaluation.metrics import (
@@ -215,6 +215,11 @@ def _outdated(result: SuiteResult, whose: str) -> list[str]:
 
 def _judge_facts(name: str, card: JudgeCard | None, results: Sequence[SuiteResult]) -> JudgeRecord:
     judge = judge_named(name)
-    four_bits = any(line.get(FOUR_BITS) for result in results for line in result.folder.judgements(name))
-    title = judge.title + (", loaded in 4 bits" if four_bits else "")
-    return JudgeRecord(title, is_triage(name), list(judge.measures), four_bits, card)
+    four_bits, served = False, None
+    for result in results:
+        for line in result.folder.judgements(name):
+            four_bits = four_bits or line.get(FOUR_BITS, False)
+            served = served or line.get(ON_SERVER)
+    how = ", loaded in 4 bits" if four_bits else ""
+    how += f", on a server as {served}" if served else ""
+    return JudgeRecord(judge.title + how, is_triage(name), list(judge.measures), four_bits, card, served)

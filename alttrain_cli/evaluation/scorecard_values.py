@@ -135,13 +135,19 @@ class SuiteScore(SuiteRecord):
 
 @dataclass(frozen=True)
 class JudgeRecord:
-    """The facts about a judge for the scorecard; `four_bits`: it did not fit in memory in 16 bits."""
+    """The facts about a judge for the scorecard.
+
+    Attributes:
+        four_bits: it did not fit in memory in 16 bits.
+        on_server: the name of a classifier on its server; None: it ran on this machine.
+    """
 
     title: str
     triage: bool
     measures: list[str]
     four_bits: bool
     card: JudgeCard | None
+    on_server: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import Rule, check, is_given, recipe_rule, rule_of
 from alttrain_cli.evaluation.choices import ASSESSING
-from alttrain_cli.evaluation.judges.catalogue import CHOSEN, AnyJudge, judges_for
+from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.presets import Preset, general_presets
@@ -91,11 +91,12 @@ def judge_rules(
     by_url = [judge.name for judge in asked if judge.model is None]
     own = [judge.name for judge in asked if judge.model is not None]
     free = any(grader is None for _, grader in kinds)
-    served = [judge.name for judge in CHOSEN.values() if isinstance(judge, Judge) and judge.model is None]
-    no_url = f"without a judge that needs a server: --judge {' or '.join(served)}"
     several = f"for {' and '.join([*by_url[:1], *own])} at once: use one judge at a time"
+    is_name = not is_address(options.judge_model or "")
     return [
-        rule("judge_url", bool(by_url), no_url),
+        rule("judge_url", bool(asked), "without a judge that is a model"),
+        rule("judge_url", bool(by_url) or len(own) < 2, several),
+        rule("judge_model", is_name, "as an address: use --judge-url"),
         rule("judge_model", bool(asked), "without a judge that is a model"),
         rule("judge_model", len([*by_url[:1], *own]) < 2, several),
         rule("judge_part", free, "on suites that are graded by right answers"),
