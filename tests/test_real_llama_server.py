@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends.base import Ability, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.open import open_backend
 from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.backends.server_tokenizer import ServerTokenizer
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
+from alttrain_cli.engine.load import load_template
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.storage.run import Run
 from tests.test_backends import streamed
@@ -98,6 +101,16 @@ def test_it_continues_a_message_and_keeps_a_thinking_budget_from_here(url: str) 
     chunks, one = streamed(backend, opened, GREEDY, budget=5)
     assert any(chunk.forced for chunk in chunks)
     assert one.trace.answer
+
+
+def test_reasoning_is_counted_by_its_tokenizer(run: Run, url: str) -> None:
+    text = "\nThe sky is blue, because <|im_end|> light is scattered.\n\n"
+    wanted = load_template(find_target(str(run.path)).recipe).encode_text(text)
+    assert ServerTokenizer(Endpoint.find(url)).count_text(text) == len(wanted)
+    opened = Conversation.of(PROMPTS[0]).start("<think>\nWell")
+    ((_, one),) = ServerBackend.find(url).complete([Request(0, opened)], GREEDY)
+    assert isinstance(one, Completion)
+    assert one.reasoning_tokens
 
 
 def test_an_evaluation_of_it(run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

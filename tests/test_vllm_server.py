@@ -74,7 +74,7 @@ def test_llama_cpp_gets_its_own_words_and_a_plain_server_nothing_beyond_the_prot
     for owner, extra in (("llamacpp", {"repeat_penalty": 1.2, "top_k": 0}), ("openai", {})):
         with chat_server(lambda *_: HELP, models=({"id": "m", "owned_by": owner},)) as served:
             completed(ServerBackend.find(served.base_url), Conversation.of("Why?"), drawn)
-        (sent,) = served.requests
+        sent, *_ = served.requests  # llama.cpp then counts
         assert {name: sent[name] for name in ("repeat_penalty", "top_k") if name in sent} == extra
         assert ("repetition_penalty" in sent) == (owner == "openai")
 
@@ -118,6 +118,41 @@ def test_a_server_without_a_tokenizer_counts_nothing() -> None:
         assert backend.count(Conversation.of("Why?")) is None
         assert Ability.COUNT not in backend.abilities
     assert one.reasoning_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "text", "special"),
+    [("sglang", "prompt", "add_special_tokens"), ("llamacpp", "content", "add_special")],
+)
+def test_reasoning_is_counted_by_the_tokenizer_of_other_servers_too(
+    owner: str, text: str, special: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def tokenize(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        return {"tokens": [ord(one) for one in request[text]]}
+
+    card, routes = {"id": "m", "owned_by": owner}, {"/tokenize": tokenize}
+    with chat_server(lambda *_: HELP, models=(card,), routes=routes) as served:
+        backend = ServerBackend.find(served.base_url)
+        one = completed(backend, Conversation.of("Why?"))
+        streams = streamed(backend, Conversation.of("Why?"), GREEDY)[1]
+        assert backend.count(Conversation.of("Why?")) is None
+    assert one.reasoning_tokens == streams.reasoning_tokens == len(one.trace.thinking) > 0
+    assert [request[special] for request in asked] == [False, False]
+
+
+@pytest.mark.parametrize("owner", ["sglang", "llamacpp", "unknown"])
+def test_reasoning_that_nobody_counts_is_unknown_in_the_scorecard_and_never_0(
+    owner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--suite", "smoke-harmful", "--limit", "2", "--no-judge-card"]
+    with chat_server(lambda *_: HELP, models=({"id": "m", "owned_by": owner},)) as served:
+        done = CliRunner().invoke(app, ["eval", "--base-url", served.base_url, *words])
+    assert done.exit_code == 0, done.output
+    assert "thinking tokens unknown" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,16 @@ class Dialect:
     Attributes:
         off: values that switch off what the server would else take from the model's own files.
         names: its own words for fields of the sampling.
-        tokenizes: it has vLLM's routes /tokenize and /detokenize.
+        renders: its routes /tokenize and /detokenize take messages, and return the rendered prompt.
+        counts: the fields of its route /tokenize: for a text, and for whether special tokens are added to it.
         budget: its field for a thinking budget, which it may refuse.
         judges: it renders an assistant's message at the end like all others, and does not continue it.
     """
 
     off: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    tokenizes: bool = False
+    renders: bool = False
+    counts: tuple[str, str] | None = None
     budget: str = ""
     judges: bool = False
 
@@ -65,14 +67,16 @@ class Dialect:
 
 _PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 _OFF = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_PENALTIES}
-VLLM = Dialect(_OFF, tokenizes=True, budget="thinking_token_budget", judges=True)
+_COUNTS = ("prompt", "add_special_tokens")
+VLLM = Dialect(_OFF, renders=True, counts=_COUNTS, budget="thinking_token_budget", judges=True)
 # The owner in /v1/models, and what that server takes. All others get the fields of the protocol.
 DIALECTS = {
     "vllm": VLLM,
-    "sglang": Dialect(_OFF, judges=True),
+    "sglang": Dialect(_OFF, counts=_COUNTS, judges=True),
     "alttrain": Dialect({"top_k": -1, "repetition_penalty": 1.0}),  # else the recipe of the run decides
     "llamacpp": Dialect(
         {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_PENALTIES},
         {"repetition_penalty": "repeat_penalty"},
+        counts=("content", "add_special"),
     ),
 }

@@ -25,7 +25,7 @@ def as_trained(backend: ServerBackend, warn: Tell) -> ServerBackend:
     Else `warn` gets a line if the server's chat template adds a system prompt: the run may have another one.
     """
     first = backend.endpoints[0]
-    if not first.dialect.tokenizes or first.listed.base is None:
+    if not first.dialect.renders or first.listed.base is None:
         return backend
     if (known := _run_of(first)) is not None:
         target, template = known

@@ -91,7 +91,7 @@ class ServerBackend:
     @property
     def abilities(self) -> Ability:
         able = Ability.CONTINUE | Ability.MIX
-        return able | Ability.COUNT if self._tokenizer.is_there else able
+        return able | Ability.COUNT if self._tokenizer.renders else able
 
     @property
     def _endpoint(self) -> Endpoint:
@@ -186,14 +186,13 @@ class ServerBackend:
             rest = added_text(completion.text, started)
         except ContinuationError as error:
             raise BackendError(f"{endpoint.address}: {error}") from None
-        return replace(completion, text=started + rest, marked=True)
+        return self._counted(endpoint, replace(completion, text=started + rest, marked=True))
 
     def _counted(self, endpoint: Endpoint, completion: Completion) -> Completion:
         """Return a completion with its reasoning tokens, if the server counts them in any way."""
-        tokenizer = ServerTokenizer(endpoint)
-        if completion.reasoning_tokens is not None or not tokenizer.is_there:
+        if completion.reasoning_tokens is not None:
             return completion
-        counted = tokenizer.count_text(completion.trace.thinking)
+        counted = ServerTokenizer(endpoint).count_text(completion.trace.thinking)
         return replace(completion, reasoning_tokens=counted)
 
     def _ended(self, completion: Completion, written: StreamedText, budget: ServerBudget) -> Stream:

@@ -1,7 +1,7 @@
-"""The tokenizer and the chat template of a server, where it offers them (vLLM)."""
+"""The tokenizer of a server, where it offers one (vLLM, SGLang, llama.cpp), and its chat template (vLLM)."""
 
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Body, Endpoint
@@ -18,17 +18,24 @@ class ServerTokenizer:
         self._endpoint = endpoint
 
     @property
-    def is_there(self) -> bool:
-        return self._endpoint.dialect.tokenizes and "tokenize" not in self._endpoint.refused
+    def renders(self) -> bool:
+        return self._endpoint.dialect.renders and self._answers
+
+    @property
+    def _answers(self) -> bool:
+        return "tokenize" not in self._endpoint.refused
 
     def count(self, conversation: Conversation) -> int | None:
         if conversation.started:
             text = self.rendered(conversation)
-            return None if text is None else self._size({"prompt": text, "add_special_tokens": False})
-        return self._size({"messages": conversation.wire()})
+            return None if text is None else self.count_text(text)
+        return _size(self._token_ids(conversation.wire()))
 
     def count_text(self, text: str) -> int | None:
-        return self._size({"prompt": text, "add_special_tokens": False}) if text else 0
+        if not (names := self._endpoint.dialect.counts) or not self._answers:
+            return None
+        field, special = names
+        return _size(self._ask("/tokenize", {field: text, special: False}, "tokens", list)) if text else 0
 
     def rendered(self, conversation: Conversation) -> str | None:
         """Return a prompt as the server's chat template renders it, with the partial message at its end.
@@ -45,7 +52,7 @@ class ServerTokenizer:
 
     def rendered_whole(self, messages: list[WireMessage]) -> str | None:
         """Return messages as the server's chat template renders them, before the model's turn."""
-        tokens = self._ask("/tokenize", {"messages": messages}, "tokens", list)
+        tokens = self._token_ids(messages)
         return self._ask("/detokenize", {"tokens": tokens}, "prompt", str) if tokens else None
 
     @staticmethod
@@ -53,12 +60,13 @@ class ServerTokenizer:
         """Whether a rendered prompt already holds the opening marker of the reasoning."""
         return prompt.rstrip().endswith(THINK.bare_open)
 
-    def _size(self, body: Body) -> int | None:
-        return self._ask("/tokenize", body, "count", int)
+    def _token_ids(self, messages: list[WireMessage]) -> list[Any] | None:
+        """Return the tokens of messages as the server's chat template renders them."""
+        return self._ask("/tokenize", {"messages": messages}, "tokens", list) if self.renders else None
 
     def _ask(self, path: str, body: Body, name: str, kind: type[Got]) -> Got | None:
         """Return a value of the server's answer; a server that once had none is not requested again."""
-        if not self.is_there:
+        if not self._answers:
             return None
         with closing(self._endpoint.connect()) as connection:
             value = (self._endpoint.ask(connection, path, body) or {}).get(name)
@@ -66,3 +74,8 @@ class ServerTokenizer:
             return value
         self._endpoint.refused.add("tokenize")
         return None
+
+
+def _size(tokens: list[Any] | None) -> int | None:
+    """Return how many there are; llama.cpp sends an empty list for a request that it does not know."""
+    return len(tokens) if tokens else None

@@ -210,4 +210,4 @@ def _rate(found: Estimate | None, *, whole: bool) -> str:
 
 
 def _spread(spread: Spread | None) -> str:
-    return f"{spread.median:.0f}/{spread.p90:.0f}" if spread else "-"
+    return f"{spread.median:.0f}/{spread.p90:.0f}" if spread else "unknown"
