@@ -32,10 +32,10 @@ _LITTLE = (
 _FUNCTION_WORDS = frozenset(_LITTLE.split())
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return a question with the nearest of `words`, or nothing."""
+def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return a question with the nearest of `words`, or nothing. `cutoff`: how alike, up to 1."""
     known = {one.casefold(): one for one in words}
-    near = difflib.get_close_matches(word[:100].casefold(), known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:100].casefold(), known, n=1, cutoff=cutoff)
     return f"Did you mean {known[near[0]]!r}?" if near else ""
 
 

@@ -144,6 +144,22 @@ def test_what_is_nothing_is_named_with_the_nearest_that_is_something(here: Path)
         find_target("empty")
 
 
+def test_a_mistyped_run_is_no_hub_id(here: Path) -> None:
+    """The hub would answer after two minutes, without a suggestion."""
+    (here / "work").mkdir()
+    make_run().path.rename(here / "work" / "run")
+    with pytest.raises(AlttrainError, match=r"work/rum: no such folder in work\. Did you mean 'work/run'"):
+        find_target("work/rum")
+    with pytest.raises(AlttrainError, match=r"no such folder in work\. If it is a model on the hub, type"):
+        find_target("work/another-model")
+    (here / "work").rename(here / "demo")
+    with pytest.raises(AlttrainError, match=r"dmo/run: no such run\. Did you mean 'demo/run'"):
+        find_target("dmo/run")
+    (here / "Qwen").mkdir()
+    assert find_target("Qwen/Qwen3-8B").adapter is find_target("someone/run").adapter is None
+    assert find_target("Qwen/Another", "qwen3-8b").recipe.model.name == "Qwen/Another"
+
+
 def test_a_run_that_is_not_finished_says_so() -> None:
     run = make_run(adapter=False)
     run.update_manifest(status="started")

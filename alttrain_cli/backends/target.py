@@ -15,7 +15,9 @@ from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.row import iter_rows
 from alttrain_cli.structure.sections import THOUGHTS, Order, order_of
 from alttrain_cli.structure.verdict_words import VerdictWords
-from alttrain_cli.text import suggest
+from alttrain_cli.text import did_you_mean, suggest
+
+_SLIP = 0.85  # how alike a name and that of a run are that is meant; hub ids and runs are less
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,30 @@ def find_target(what: str, recipe: str | None = None, also: Sequence[str] = ()) 
     if is_folder(path):
         raise ModelError(f"{path}: contains no run, no adapter and no model. To list the runs: alttrain runs")
     if is_hub_id(what) and not what.startswith("runs/"):
+        if recipe is None:
+            _check_no_slip(what)
         return Target(what, _recipe_of(what, recipe))
     known = [*also, *map(str, Run.trained()), *(file.stem for file in shipped_recipes())]
     hint = suggest(what, known, "To list what there is: alttrain runs, alttrain recipes")
     raise RecipeError(f"{what}: neither a run, an adapter, a model folder nor a recipe. {hint}")
+
+
+def _check_no_slip(what: str) -> None:
+    """Refuse a mistyped folder that could be a hub id: the hub would take minutes to answer.
+
+    It is one if its first part is a folder here, or if a known run has almost the same name. A model of a
+    recipe is never one.
+    """
+    if what in {Recipe.load(str(path)).model.name for path in shipped_recipes()}:
+        return
+    folder = Path(what).parent
+    here = [one for one in sorted(folder.iterdir()) if is_folder(one)] if is_folder(folder) else []
+    near = did_you_mean(what, map(str, here or Run.trained()), 0.6 if here else _SLIP)
+    if not near and not is_folder(folder):
+        return
+    problem = f"{what}: no such folder in {folder}" if is_folder(folder) else f"{what}: no such run"
+    on_hub = "If it is a model on the hub, type the command in another folder."
+    raise RecipeError(" ".join(filter(None, (f"{problem}.", near, on_hub))))
 
 
 def _folder(path: Path, recipe: str | None) -> Target | None:
