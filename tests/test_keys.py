@@ -78,8 +78,9 @@ def test_the_tables_below_name_every_field() -> None:
     assert set(Sampling.model_fields) == SETTINGS_CHANGES.keys()
     assert set(Item._fields) == {"prompt", "id", "category", "turns", *REFERENCES, *TYPED}
     assert names_of(EvalPlan) == {"suite", "target", "settings", "mode", "samples", "items"} | {
-        "published", "caveats", "saved_keys", "order", "attack", "instruction",
+        "published", "caveats", "saved_keys", "order", "attack", "instruction", "command",
     }  # fmt: skip
+    assert plan(command=("eval", "run")).keys == plan().keys
 
 
 @pytest.mark.parametrize("name", TARGET_CHANGES)

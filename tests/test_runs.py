@@ -176,6 +176,18 @@ def test_a_scorecard_is_read_as_evaluation_writes_it(tmp_path: Path) -> None:
         assert shown in listed
 
 
+def test_a_suite_without_completions_is_a_row_of_its_run(tmp_path: Path) -> None:
+    run = make("runs/a")
+    evaluate(run, tmp_path / "sides")
+    path = run / "eval" / "scorecard.json"
+    card = json.loads(path.read_text())
+    card["suites"][0] |= {"name": "lost", "metrics": []}
+    card["suites"][0]["target"]["structure"]["structured"] |= {"n": 0}
+    write_json(path, card)
+    lines = [line.split() for line in alttrain("runs", "show", "runs/a").output.splitlines()]
+    assert ["lost", "no", "completions", "-"] in lines
+
+
 def test_a_scorecard_that_is_wrong_is_a_problem_of_that_run_alone() -> None:
     run = make("runs/a", probes=PROBES)
     write_json(run / "eval" / "scorecard.json", {"schema": 1, "pooled": []})

@@ -37,7 +37,12 @@ def print_runs(entries: Sequence["RunEntry"], *, numbered: bool = False) -> None
 def print_run(entry: "RunEntry", next_step: str) -> None:
     print_lines([*_origin(entry), *_training(entry), *_files(entry)])
     if entry.scores:
-        rows = [(one.suite, one.title, estimate_in_words(one.estimate)) for one in entry.scores.rates()]
+        rows = [
+            row
+            for suite in entry.scores.suites
+            for row in [(*one[:2], estimate_in_words(one.estimate)) for one in suite.rates()]
+            or [(suite.full_name, "no completions", "-")]
+        ]
         print_table(("evaluation", "rate", "count and 95% interval"), rows, left=(0, 1, 2))
     print_next(next_step)
 
