@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from alttrain_cli.backends.address import is_address
 from alttrain_cli.backends.base import Backend, BackendError
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import DataError
@@ -138,8 +137,6 @@ class JudgeSet:
                 f"--judge {judge.name}: this judge needs a language model on a server. "
                 "Add --judge-url, for example http://localhost:8000/v1"
             )
-        if not is_address(self.url):
-            raise DataError(f"--judge-url {self.url}: not an address. Give one like http://localhost:8000/v1")
         with closing(self._opened(judge)) as backend:
             if judge.card_fields:
                 self._check_card(judge, backend.name)

@@ -10,6 +10,7 @@ from alttrain_cli.backends.address import is_address
 from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
 from alttrain_cli.commands.shared.rules import Rule, check, is_given, recipe_rule, rule_of
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
@@ -86,6 +87,8 @@ def judge_rules(
     ctx: typer.Context, options: JudgeOptions, judges: Sequence[AnyJudge], graded: Iterable[Graded]
 ) -> list[Rule]:
     """Return the rules for the options of judges; `graded` is what there will be to judge."""
+    if options.judge_url and not is_address(options.judge_url):
+        raise DataError(f"--judge-url {options.judge_url}: not an address. Try http://localhost:8000/v1")
     kinds, rule = set(graded), partial(rule_of, ctx)
     asked = [judge for judge in judges if isinstance(judge, Judge)]
     by_url = [judge.name for judge in asked if judge.model is None]
