@@ -28,6 +28,12 @@ _REFUSALS = (
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
 )
+_TAKES_WORD = (
+    "--source",
+    "--data",
+    "--model",
+    "--in",
+)  # what a word most likely is for a command without an argument
 NOT_READ = 141  # 128 + SIGPIPE: what was printed on standard output did not arrive
 
 
@@ -121,12 +127,16 @@ def _in_two_words(error: Any) -> str:
 
 
 def _as_option(error: Any) -> str:
-    """Return how a model is named, where it was typed alone and the command takes no argument."""
+    """Return the option that takes a word, where it was typed alone and the command takes no argument."""
     found = re.fullmatch(r"Got unexpected extra argument\(s\) \((\S+)\)", str(error.message))
     parameters = error.ctx.command.params if found and error.ctx else []
-    takes_model = any("--model" in one.opts for one in parameters)
-    takes_word = any(one.param_type_name == "argument" for one in parameters)
-    return f"Give it as an option: --model {found[1]}" if found and takes_model and not takes_word else ""
+    if not found or any(one.param_type_name == "argument" for one in parameters):
+        return ""
+    is_free = {
+        name: one.multiple or not error.ctx.params.get(one.name) for one in parameters for name in one.opts
+    }
+    option = next((one for one in _TAKES_WORD if is_free.get(one)), "")
+    return option and f"Give it as an option: {option} {found[1]}"
 
 
 def _missing(error: Any, command: str) -> str:

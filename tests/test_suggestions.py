@@ -131,3 +131,23 @@ def test_a_study_that_is_not_named_gets_the_names() -> None:
 def test_the_help_that_an_error_names_is_that_of_what_was_typed(line: str, shown: str) -> None:
     said = " ".join(CliRunner().invoke(app, line.split(), prog_name="alttrain").output.split())
     assert said.endswith(f" See: {shown} --help")
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("build-data demo/data.jsonl", "--source demo/data.jsonl"),
+        ("build-data --source starter more.csv", "--source more.csv"),
+        ("train --recipe r1-7b data.jsonl", "--data data.jsonl"),
+        ("train --recipe r1-7b --data data.jsonl more.jsonl", ""),
+        ("doctor smollm2-135m", "--model smollm2-135m"),
+        ("runs list demo", "--in demo"),
+        ("eval suites xstest", ""),
+        ("chat demo/run more", ""),
+    ],
+)
+def test_a_word_without_its_option_gets_that_of_its_command(line: str, option: str) -> None:
+    done = CliRunner().invoke(app, line.split())
+    assert done.exit_code == 2
+    assert "Got unexpected extra argument" in done.output
+    assert done.output.partition("Give it as an option: ")[2].partition(". See")[0] == option
