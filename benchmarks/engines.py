@@ -6,8 +6,9 @@
 TARGET is a run, or a model without an adapter. In turn: plain transformers one prompt at a time (the loop of
 R1-Act's and other papers' repositories), plain transformers in static batches sorted by length, our engine,
 and vLLM: --vllm-python starts a server, --url names one that is running. All decode greedily; on a CPU in
-float32. Each engine has a process of its own. One prompt at a time takes longest, so it gets only the first
---alone of the prompts.
+float32. Each engine has a process of its own. On a GPU it ends before the next one starts, and the share of
+what the memory's bandwidth allows is printed. A server that --url names keeps its memory all the time. One
+prompt at a time takes longest, so it gets only the first --alone of the prompts.
 """
 
 import argparse
@@ -19,11 +20,11 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from measuring import Figures, in_turn, parser_of, print_machine, print_ratio, print_sides, read_options
 
@@ -33,11 +34,21 @@ from alttrain_cli.backends.target import Target
 from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.console import print_lines
 from alttrain_cli.data.starter import starter_rows
+from alttrain_cli.engine.machine import Machine
 from alttrain_cli.progress import Progress
+from alttrain_cli.training.cards import GB_PER_S, card_called
 
 Tokens = list[list[int]]
 Engine = Callable[..., tuple[float, Tokens]]  # from a load to its seconds and the tokens of each completion
-ALONE, STATIC, OURS, SERVER = "one at a time", "static batches", "alttrain", "vLLM"
+ALONE, STATIC, OURS, SERVER = SIDES = "one at a time", "static batches", "alttrain", "vLLM"
+PROMPT_TOKENS = 64  # of a prompt of starter, with the template
+
+
+class Round(NamedTuple):
+    """What an engine wrote in one round, and its speed."""
+
+    made: Tokens
+    figures: Figures
 
 
 class Worker:
@@ -106,10 +117,10 @@ class Server:
 
 
 @contextmanager
-def vllm(options: argparse.Namespace, target: Target) -> Iterator[Server | None]:
-    """Yield the vLLM server that the options name, if they name one."""
+def vllm(options: argparse.Namespace, target: Target) -> Iterator[Server]:
+    """Yield the vLLM server that the options name."""
     if options.vllm_python is None:
-        yield Server(options.url, options.models, target) if options.url else None
+        yield Server(options.url, options.models, target)
         return
     with closing(Vllm(options.vllm_python).open(target, Progress(), options.rows)) as backend:
         assert isinstance(backend, RenderedServer)
@@ -117,21 +128,76 @@ def vllm(options: argparse.Namespace, target: Target) -> Iterator[Server | None]
         yield Server(endpoint.base_url, ("base", "adapter"), target, endpoint.api_key)
 
 
-def compare(sides: Mapping[str, Callable[[], tuple[float, Tokens]]], rounds: int) -> None:
-    """Print the speed of all sides, and how the completions of each differ from those of the one before."""
-    made: dict[str, Tokens] = {}
+def measure(
+    options: argparse.Namespace,
+    prompts: list[str],
+    states: Sequence[bool],
+    starts: Mapping[str, Callable[[], AbstractContextManager[Engine]]],
+    *,
+    apart: bool,
+) -> dict[bool, dict[str, list[Round]]]:
+    """Return what all sides measure and write with each state of the adapter.
 
-    def run(name: str) -> Figures:
-        seconds, made[name] = sides[name]()
-        return {"tokens/s": sum(map(len, made[name])) / seconds, "s": seconds}
+    `apart` ends each engine before the next one starts, because a GPU has memory for one of them. Else their
+    rounds take turns, so that what else the machine does meets all of them alike.
+    """
+    found: dict[bool, dict[str, list[Round]]] = {adapter: {} for adapter in states}
+    for group in [[one] for one in starts] if apart else [list(starts)]:
+        with ExitStack() as stack:
+            engines = {name: stack.enter_context(starts[name]()) for name in group}
+            for adapter in states:
+                how = {"adapter": adapter, "rows": options.rows, "max_tokens": options.max_new_tokens}
+                sides = {}
+                for name, engine in engines.items():
+                    engine(**{**how, "max_tokens": 2}, prompts=prompts[:1])  # the first call warms up
+                    if name == STATIC:
+                        alone = prompts[: options.alone]
+                        sides[ALONE] = partial(run, engine, **{**how, "rows": 1}, prompts=alone)
+                    sides[name] = partial(run, engine, **how, prompts=prompts)
+                found[adapter] |= in_turn(options.rounds, sides)
+    return found
 
-    measured = in_turn(rounds, {name: partial(run, name) for name in sides})
-    print_sides(measured, {"tokens/s": ".1f", "s": ".1f"})
-    for name in sides:
+
+def run(engine: Engine, **load: Any) -> Round:
+    """Measure one round of an engine."""
+    seconds, tokens = engine(**load)
+    return Round(tokens, {"tokens/s": sum(map(len, tokens)) / seconds, "s": seconds})
+
+
+def show(found: Mapping[str, Sequence[Round]], limits: Mapping[str, float]) -> None:
+    """Print the speed of all sides, and how the completions of each differ from those of the one before.
+
+    `limits` are the tokens per second that the memory of the card allows.
+    """
+    measured = {name: [one.figures for one in found[name]] for name in SIDES if name in found}
+    for name, limit in limits.items():
+        for figures in measured.get(name, ()):
+            figures["% of limit"] = 100 * figures["tokens/s"] / limit
+    more = {"% of limit": ".0f"} if limits else {}
+    print_sides(measured, {"tokens/s": ".1f", "s": ".1f", **more})
+    for name in measured:
         if name != OURS:
             print_ratio(measured, "tokens/s", OURS, name)
-    for wanted, name in pairwise(sides):  # in float32 all are the same, but where two tokens are as likely
-        print_lines([(f"{name}, as {wanted}:", difference(made[wanted], made[name]))])
+    for wanted, name in pairwise(measured):  # in float32 all are the same, but where two tokens are as likely
+        print_lines([(f"{name}, as {wanted}:", difference(found[wanted][-1].made, found[name][-1].made))])
+
+
+def bandwidth_limits(target: Target, machine: Machine, rows: int, tokens: float) -> dict[str, float]:
+    """Return how many tokens per second the card's memory allows on each side; nothing if that is not known.
+
+    Each step reads all weights once, in 16 bits or as the recipe loads them, and for each row the keys and
+    values of its `tokens` so far. Steps with fewer rows, as at the end, are not counted: so it is a limit.
+    """
+    model, card = target.recipe.model, card_called(machine.name) if machine.gpu else None
+    if card is None or model.shape is None:
+        return {}
+    limits, cache = {}, model.shape.cached_bytes * tokens
+    for name in SIDES:
+        together = 1 if name == ALONE else rows
+        in_4bit = model.load_in_4bit and name in (OURS, SERVER)
+        read = model.shape.weight_bytes(2, in_4bit=in_4bit) + together * cache
+        limits[name] = GB_PER_S[card] * 1e9 * together / read
+    return limits
 
 
 def difference(wanted: Tokens, found: Tokens) -> str:
@@ -166,31 +232,6 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return read_options(parser, given, prompts=4, alone=2, rows=2, max_new_tokens=4, rounds=1)
 
 
-def compare_all(
-    options: argparse.Namespace,
-    prompts: list[str],
-    states: Sequence[bool],
-    ours: Engine,
-    plain: Engine,
-    server: Engine | None,
-) -> None:
-    """Compare the engines with each state of the adapter."""
-    for adapter in states:
-        how = {"adapter": adapter, "rows": options.rows, "max_tokens": options.max_new_tokens}
-        sides = {
-            ALONE: partial(plain, **{**how, "rows": 1}, prompts=prompts[: options.alone]),
-            STATIC: partial(plain, **how, prompts=prompts),
-            OURS: partial(ours, **how, prompts=prompts),
-        }
-        if server:
-            sides[SERVER] = partial(server, **how, prompts=prompts)
-        for engine in filter(None, (ours, plain, server)):
-            engine(**{**how, "max_tokens": 2}, prompts=prompts[:1])  # the first call warms up
-        name = "adapter" if adapter else "base"
-        print(f"\n{name}, n = {len(prompts)} prompts, {options.rows} together at most:")
-        compare(sides, options.rounds)
-
-
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = arguments(given)
@@ -199,13 +240,20 @@ def main(given: Sequence[str] | None = None) -> None:
         raise SystemExit("A run or a model on this machine is needed.")
     rows = [*starter_rows("train"), *starter_rows("heldout")]
     prompts = [row.prompt for row in random.Random(0).sample(rows, options.prompts)]
-    ours, plain = Worker("ours", options.target), Worker("plain", options.target)
-    with vllm(options, target) as server:
-        states = (False, True) if target.adapter else (False,)
-        compare_all(options, prompts, states, ours, plain, server)
+    starts: dict[str, Callable[[], AbstractContextManager[Engine]]] = {
+        STATIC: lambda: closing(Worker("plain", options.target)),
+        OURS: lambda: closing(Worker("ours", options.target)),
+    }
+    if options.vllm_python or options.url:
+        starts[SERVER] = lambda: vllm(options, target)
+    machine, states = Machine.detect(), (False, True) if target.adapter else (False,)
+    found = measure(options, prompts, states, starts, apart=bool(machine.gpu))
+    for adapter in states:
+        name = "adapter" if adapter else "base"
+        print(f"\n{name}, n = {len(prompts)} prompts, {options.rows} together at most:")
+        read = PROMPT_TOKENS + options.max_new_tokens / 2
+        show(found[adapter], bandwidth_limits(target, machine, min(options.rows, len(prompts)), read))
     print_machine()
-    for worker in (ours, plain):
-        worker.close()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,10 @@ from xml.etree import ElementTree
 import pytest
 
 from alttrain_cli.backends.base import Request
-from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.backends.target import Target
+from alttrain_cli.engine.machine import Machine
+from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.training.cards import GB_PER_S, TFLOPS
 from tests.scripted import ScriptedBackend
 from tests.serve_here import eventually
 from tests.warm import Warm
@@ -288,6 +294,55 @@ def test_the_first_token_that_differs_is_named(
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     engines: Any = import_module("engines")
     assert engines.difference([[1, 2], [3, 4, 5]], found) == words
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_on_a_gpu_an_engine_ends_before_the_next_one_starts(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    engines: Any = import_module("engines")
+    done: list[str] = []
+
+    @contextmanager
+    def start(name: str) -> Iterator[Any]:
+        done.append(f"{name} starts")
+        yield lambda **load: (2.0, [[1, 2]] * len(load["prompts"]))
+        done.append(f"{name} ends")
+
+    starts = {name: partial(start, name) for name in (engines.STATIC, engines.OURS, engines.SERVER)}
+    options = engines.arguments(["run", "--quick"])
+    found = engines.measure(options, ["a", "b", "c"], (False, True), starts, apart=apart)
+    in_turn = [f"{name} {what}" for name in starts for what in ("starts", "ends")]
+    assert (done == in_turn) is apart
+    assert {name: one.figures["tokens/s"] for name, [one] in found[True].items()} == {
+        engines.ALONE: 2, engines.STATIC: 3, engines.OURS: 3, engines.SERVER: 3,
+    }  # fmt: skip
+
+
+def test_the_limit_of_a_cards_memory_is_its_bandwidth_by_what_a_token_reads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    engines: Any = import_module("engines")
+    card = Machine("NVIDIA GeForce RTX 4090", 24.0, gpu=True)
+    target = Target("r1-8b", Recipe.load("r1-8b").changed({"model": {"load_in_4bit": True}}))
+    limits = engines.bandwidth_limits(target, card, 10, 0)
+    weights = target.recipe.model.sizes.weight_bytes(2, in_4bit=False)
+    assert limits[engines.ALONE] == pytest.approx(1008e9 / weights)
+    assert limits[engines.STATIC] == pytest.approx(10 * limits[engines.ALONE])
+    assert limits[engines.OURS] == limits[engines.SERVER] > 2 * limits[engines.STATIC]  # in 4 bits
+    assert engines.bandwidth_limits(target, card, 10, 1000)[engines.OURS] < limits[engines.OURS]
+    for other in (Machine("a CPU", 24.0, gpu=False), Machine("an unknown card", 24.0, gpu=True)):
+        assert engines.bandwidth_limits(target, other, 10, 0) == {}
+    rounds = [engines.Round([[1]], {"tokens/s": 30.0, "s": 1.0})]
+    engines.show({engines.OURS: rounds}, {engines.OURS: 120.0})
+    assert "% of limit" in (shown := capsys.readouterr().out)
+    assert " 25" in shown
+
+
+def test_every_card_has_a_published_bandwidth() -> None:
+    assert GB_PER_S.keys() == TFLOPS.keys()
 
 
 def test_every_script_has_a_line_in_the_readme() -> None:
