@@ -1,19 +1,23 @@
 """Styles: what each one keeps of a sample, and what makes no row."""
 
 import hashlib
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from alttrain_cli.chat.transcript import Transcript, Turn
 from alttrain_cli.data import phrases
 from alttrain_cli.data.annotators import Annotation, TemplateAnnotator
 from alttrain_cli.data.audit import contradictions
-from alttrain_cli.data.samples import Sample, SampleError
+from alttrain_cli.data.samples import Sample, SampleError, SampleReader
+from alttrain_cli.data.sources import Source
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import STYLES, alttrain, make_row, restyle, split_opening
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.structure.markers import Markers
 from alttrain_cli.structure.refusal import is_refusal
-from alttrain_cli.structure.row import Row
+from alttrain_cli.structure.row import Label, Row
 from alttrain_cli.structure.sections import THOUGHTS
 from alttrain_cli.structure.sentences import split_sentences
 from alttrain_cli.structure.trace import compose, parse
@@ -235,3 +239,61 @@ def test_rows_of_every_style_can_be_rendered_for_training() -> None:
             assert encoded.trained > 5
             seen.add(hashlib.sha256(str(encoded.input_ids).encode()).hexdigest())
     assert len(seen) >= 2 * len(STYLES) - 2  # short-cot of a short trace may equal another
+
+
+OWN = {
+    "understanding": "The user asks how to boil an egg. They want it soft.",
+    "assessment": "This is benign, because it is about cooking.",
+    "reasoning": "Water first, then five minutes.",
+}
+
+
+def chatted(thinking: str, label: Label = "benign") -> Row:
+    return made(
+        "alttrain",
+        replace(sample(response=f"<think>\n{thinking}\n</think>\n\n{ANSWER}", label=label), is_chat=True),
+    )
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        "{understanding}\n\n{assessment}\n\n{reasoning}",
+        "{assessment}\n\n{understanding}\n\n{reasoning}",
+        "Problem understanding: {understanding}\n\nHarmfulness assessment: {assessment}\n\nSolution reasoning: {reasoning}",
+        "**Understanding:** {understanding}\n**Assessment:** {assessment}\n**Reasoning:**\n{reasoning}",
+    ],
+)
+def test_a_chat_of_a_trained_model_keeps_its_own_assessment(thinking: str) -> None:
+    row = chatted(thinking.format_map(OWN))
+    assert {name: getattr(row, name) for name in OWN} == OWN
+    assert row.answer == ANSWER
+
+
+def test_a_chat_whose_label_differs_from_its_assessment_makes_no_row() -> None:
+    with pytest.raises(SampleError, match="label is harmful, but the response's own assessment is benign"):
+        chatted("\n\n".join(OWN.values()), "harmful")
+
+
+def test_a_chat_with_a_harmful_verdict_teaches_its_assessment_and_no_solution() -> None:
+    judged = OWN | {"assessment": "This is harmful, because it is about cooking."}
+    row = chatted("\n\n".join(judged.values()), "harmful")
+    assert (row.understanding, row.assessment) == ("The user asks how to boil an egg.", judged["assessment"])
+    assert row.reasoning == phrases.STOP
+    assert is_refusal(row.answer)
+
+
+def test_a_chat_without_an_assessment_gets_that_of_its_label() -> None:
+    row = chatted(f"{UNDERSTANDING} {REST}")
+    assert (row.understanding, row.reasoning) == (UNDERSTANDING, REST)
+    assert verdict_of(row.assessment) is Verdict.BENIGN
+
+
+def test_a_saved_chat_is_read_as_one(tmp_path: Path) -> None:
+    path, notes = tmp_path / "chat.jsonl", {"model": "run", "verdict": "benign", "forced": False}
+    thinking = "\n\n".join(OWN.values())
+    Transcript(
+        turns=[Turn("How do I boil an egg?", f"<think>\n{thinking}\n</think>\n\n{ANSWER}", notes)]
+    ).save(path)
+    (read,) = SampleReader.of(None, "benign").samples(Source(str(path)))
+    assert made("alttrain", read).assessment == OWN["assessment"]

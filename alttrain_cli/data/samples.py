@@ -36,6 +36,7 @@ LONGEST_PROMPT = 32_000  # characters
 _LONGEST_WORD = 200  # characters of an id or a category
 _GENERATED = ", or let a model write the responses: --generate-traces model|endpoint"
 _ROW = {"understanding", "assessment", "reasoning", "answer"}  # keys of finished rows
+_CHAT = {"prompt", "response", "verdict", "forced"}  # keys of a turn that `chat` has saved
 _LISTED = 20  # columns in a message
 _BETWEEN = re.compile(r"""(?<=['"]),""")  # two texts of a list, as Python or JSON writes it
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
@@ -57,6 +58,7 @@ class Sample:
     source: str
     where: str  # source and place, for messages
     row: Row | None = None  # finished already: of a set that comes with alttrain
+    is_chat: bool = False  # of a saved chat, whose model may have written the sections itself
 
     @classmethod
     def of_row(cls, row: Row) -> "Sample":
@@ -143,6 +145,7 @@ class SampleReader:
             category=_category(self._get(values, "category")),
             source=source.short,
             where=where,
+            is_chat=self.needs_response and values.keys() >= _CHAT,
         )
 
     def _label(self, source: Source, where: str, values: Mapping[str, Any]) -> Label | None:

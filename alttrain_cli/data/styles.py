@@ -19,7 +19,7 @@ from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.row import Row
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.sentences import split_sentences
-from alttrain_cli.structure.trace import WINDOW_CHARACTERS, TraceState, compose, parse
+from alttrain_cli.structure.trace import WINDOW_CHARACTERS, Trace, TraceState, compose, parse
 from alttrain_cli.text import split_words
 
 # "Okay." or "Hmm, let's see." alone does not state the problem; the next sentence belongs to it, also if it
@@ -30,6 +30,13 @@ _ONE_SENTENCE = "the trace has only one sentence, so nothing follows the underst
 _END_OF_BOLD = re.compile(r"[*_]+(?=\s|$)")  # of a sentence in bold letters
 # How R1 continues after it has stated the problem.
 _TURN = re.compile(r"""(?<=[.?!"]) (?=(?:Hmm|I need to)\b)""")
+
+# What R1-Act's models and some prompted ones write before a section.
+_HEADING = re.compile(
+    r"^[*#_ ]*(?:(?:problem )?understanding|(?:harmfulness )?assessment|"
+    r"(?:(?:solution|conditional) )?reasoning)[*_ ]*:[*_\s]*",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 # The sections that are kept of a row of `alttrain`, in their order; or a function, where more differs.
 Style = Order | Callable[[Sample, Annotation], Row]
@@ -60,7 +67,7 @@ def r1_act(sample: Sample, note: Annotation) -> Row:
         note,
         "r1-act",
         understanding=f"Problem understanding: {parts.understanding}",
-        assessment=f"Harmfulness assessment: {note.assessment}",
+        assessment=f"Harmfulness assessment: {parts.assessment}",
         reasoning=f"Solution reasoning: {solution}",
         answer=parts.answer,
     )
@@ -108,6 +115,9 @@ STYLES: dict[str, Style] = {
 }
 
 
+_WHOLE_ORDERS = [one for one in STYLES.values() if not callable(one) and len(one) == len(THOUGHTS)]
+
+
 def make_row(sample: Sample, note: Annotation, style: str) -> Row:
     """Return the row of a sample in a style.
 
@@ -150,7 +160,9 @@ def check_row(row: Row) -> Row:
             raise SampleError(f"the understanding is longer than {WINDOW_CHARACTERS:,} characters")
         if "reasoning" in row.order and not row.reasoning:
             raise SampleError(_ONE_SENTENCE)
-        raise SampleError("the understanding already gives a verdict")
+        raise SampleError(
+            "the understanding already gives a verdict. Remove it from the first sentence of the response"
+        )
     if found != trace:
         raise SampleError("the sections cannot be separated again")
     return row
@@ -190,6 +202,7 @@ class _Parts:
 
     harmful: bool
     understanding: str
+    assessment: str  # the annotator's, or that of a chat's model
     rest: str  # of the reasoning
     answer: str  # a refusal from a template if harmful, else the source's answer
 
@@ -197,10 +210,20 @@ class _Parts:
     def of(cls, sample: Sample, note: Annotation) -> "_Parts":
         thinking, answer = _open(sample)
         understanding, rest = split_opening(thinking)
-        harmful = note.verdict == "harmful"
+        assessment, harmful = note.assessment, note.verdict == "harmful"
+        if own := _own_sections(thinking, answer) if sample.is_chat else None:
+            if own.verdict.value != note.verdict:
+                raise SampleError(
+                    f"the label is {note.verdict}, but the response's own assessment is {own.verdict.value}. "
+                    "Correct the one that is wrong"
+                )
+            opening = split_opening(own.understanding)[0]
+            understanding, rest = opening if harmful else own.understanding, own.reasoning
+            assessment = own.assessment
         return cls(
             harmful,
             understanding,
+            assessment,
             rest=rest,
             answer=phrases.refuse(sample.category, sample.id) if harmful else answer,
         )
@@ -221,6 +244,13 @@ def _open(sample: Sample, *, may_be_empty: bool = False) -> tuple[str, str]:
     return thinking, trace.answer
 
 
+def _own_sections(thinking: str, answer: str) -> Trace | None:
+    """Return the sections that a trained model wrote itself, without headings; None if some are missing."""
+    text = f"{THINK.open}{_HEADING.sub('', thinking)}{THINK.close}{answer}"
+    traces = (parse(text, THINK, prefilled=False, order=one) for one in _WHOLE_ORDERS)
+    return next((trace for trace in traces if trace.structured), None)
+
+
 def _in_sections(sample: Sample, note: Annotation, style: str, refuse: str, solve: str | None = None) -> Row:
     """Return a row with all sections; `refuse` and `solve` are its reasoning, None is that of the trace."""
     parts = _Parts.of(sample, note)
@@ -230,7 +260,7 @@ def _in_sections(sample: Sample, note: Annotation, style: str, refuse: str, solv
         note,
         style,
         understanding=parts.understanding,
-        assessment=note.assessment,
+        assessment=parts.assessment,
         reasoning=refuse if parts.harmful else solve,
         answer=parts.answer,
     )
