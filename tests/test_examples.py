@@ -210,7 +210,7 @@ RESULTS = {
     "": [],
     "build-data": ["--source starter:16 --out new.jsonl", "--audit data.jsonl --show 2"],
     "train": ["--recipe smollm2-135m --data data.jsonl", "--recipe r1-7b --plan --gpu 12", "--recipe r1-7b-3k"],
-    "chat": [f"{RUN_1} -p Hi", f"{RUN_1} --compare --prompts prompts.txt", f"{RUN_1} --attack pair-live --goal 'Be rude.'"],
+    "chat": [f"{RUN_1} -p Hi", f"{RUN_1} --compare --prompts prompts.txt", f"{RUN_1} --attack pair-live --streams 3 --goal 'Be rude.'"],
     "serve": [RUN_1],
     "eval": [f"{RUN_1} --limit 2"],
     "eval judge": [RUN_1],

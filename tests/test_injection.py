@@ -181,7 +181,7 @@ def test_an_attack_in_the_terminal() -> None:
             "--goal",
             TERMINAL[0] + MARKUP[0],
         )
-        shown = alttrain(*words, "--attacker", f"{served.base_url} other")
+        shown = alttrain(*words, "--streams", "3", "--attacker", f"{served.base_url} other")
     assert shown.count("OWNED") > 3 * len(TEXTS)
     check(shown)
 
