@@ -45,6 +45,7 @@ def vllm_server(
     answer: Answer,
     *,
     model: str = "base",
+    root: Path = Path("/models/base"),
     adapters: tuple[str, ...] = ("tuned",),
     folder: Path = Path("/runs/tuned/adapter"),
     opening: str = "",
@@ -54,7 +55,7 @@ def vllm_server(
 
     `opening` is what the chat template writes of the reasoning.
     """
-    base = {"id": model, "owned_by": "vllm", "root": "/models/base", "max_model_len": CONTEXT}
+    base = {"id": model, "owned_by": "vllm", "root": str(root), "max_model_len": CONTEXT}
     tuned = [{"id": name, "owned_by": "vllm", "root": str(folder), "parent": model} for name in adapters]
 
     def tokenize(request: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 from alttrain_cli.backends import vllm, vllm_process
 from alttrain_cli.cli import app
+from alttrain_cli.engine.machine import Machine
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.evaluation.plan import EvalPlan
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.row import read_rows
 from alttrain_cli.structure.template import Template
 from tests import families
@@ -108,6 +109,43 @@ def test_an_annotator_of_build_data(
     assert [row.assessment for row in read_rows(Path("data.jsonl"))] == [said["assessment"]]
     assert "--lora-modules" not in log_of(tmp_path)
     assert_all_end(pids_in(tmp_path / "pids"))
+
+
+@pytest.mark.parametrize("kind", ["full", "merged"])
+def test_a_whole_model_is_served_as_it_is(
+    kind: str, run: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe.load("smollm2-135m", ("model.full_finetuning=true",))
+    if kind == "full":
+        (run / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+        target, weights = run, run / "adapter"
+        (weights / "model.safetensors").write_bytes(b"weights")
+    else:
+        target = weights = tmp_path / "merged"
+        weights.mkdir()
+        (weights / "model.safetensors").write_bytes(b"weights")
+        (weights / "config.json").write_text("{}", encoding="utf-8")
+        (weights / EXPORTED_RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+    monkeypatch.setattr(vllm, "locate", lambda recipe: ModelSource(recipe.model.name))
+    done = invoke("chat", str(target), "-p", "Why?", *words)
+    assert done.stdout.strip() == "Sure."
+    said = log_of(tmp_path)
+    assert f"'serve', '{weights}'" in said
+    assert "--lora-modules" not in said
+    assert_all_end(pids_in(tmp_path / "pids"))
+
+
+def test_a_model_whose_shape_is_not_known_is_not_planned_and_that_is_said(
+    run: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Machine("NVIDIA GeForce RTX 4090", 24.0, gpu=True)
+    monkeypatch.setattr(vllm.Machine, "detect", lambda: card)
+    line = "its recipe has no shape, so it is not known whether vLLM has room for it on NVIDIA GeForce"
+    assert line not in " ".join(invoke("chat", str(run), "-p", "Why?", *words).output.split())
+    path = run / "recipe.yaml"
+    recipe = Recipe.load("smollm2-135m").changed({"model": {"shape": None}})
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert line in " ".join(invoke("chat", str(run), "-p", "Why?", *words).output.split())
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,24 @@ def test_no_server_is_left_however_the_command_ends(
     assert_all_end(pids)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has ended")
+def test_a_guard_that_is_killed_itself_leaves_no_program(tmp_path: Path) -> None:
+    says_pid = "import os, time; print(os.getpid(), '.', flush=True); time.sleep(1000)"
+    path = tmp_path / "log"
+    with path.open("wb") as log:
+        started = guard.start([sys.executable, "-c", says_pid], log, os.environ)
+    end = time.monotonic() + SECONDS
+    while not path.read_text(encoding="utf-8").endswith("\n"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    pid = int(path.read_text(encoding="utf-8").split()[0])
+    assert is_running(pid)
+    started.kill()
+    started.wait(SECONDS)
+    assert_all_end([pid])
+    guard.stop(started)
+
+
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "PATIENCE", 0.2)
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(1000)"

@@ -16,7 +16,7 @@ from alttrain_cli.backends.server import ServerBackend
 from alttrain_cli.cli import app
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
-from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.trace import TraceState
 from tests import families
@@ -298,9 +298,9 @@ def test_a_servers_context_bounds_what_is_asked_for_and_the_report_says_so(
     assert "the server's context of 2048 tokens allows 1024 new ones instead of 4000" in shown
 
 
-def run_folder(folder: Path) -> Path:
+def run_folder(folder: Path, *settings: str) -> Path:
     """Write a run; return the folder of its adapter."""
-    recipe = Recipe.load("smollm2-135m")
+    recipe = Recipe.load("smollm2-135m", settings)
     made = Run.create(folder, recipe.name, recipe.to_yaml())
     made.update_manifest(status="finished", recipe=recipe.name)
     made.adapter_path.mkdir()
@@ -324,6 +324,36 @@ def test_a_run_of_this_machine_on_a_server_is_asked_as_it_was_trained(
     records = [one.fingerprint.record() for one in (backend, backend.base)]
     assert [record["model"] for record in records] == ["tuned", "base"]
     assert all(record["server"] == served.base_url and "prompts" in record["weights"] for record in records)
+
+
+def merged_folder(folder: Path) -> Path:
+    """Write what vLLM's user needs of a merged export."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / EXPORTED_RECIPE).write_text(Recipe.load("smollm2-135m").to_yaml(), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["full", "merged"])
+def test_a_whole_model_of_a_run_on_a_server_is_asked_as_it_was_trained(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template, asked_for = Template.of(families.tokenizer("smollm2"), ""), []
+
+    def load(recipe: Recipe) -> Template:
+        asked_for.append(recipe.model.name)
+        return template
+
+    monkeypatch.setattr("alttrain_cli.engine.load.load_template", load)
+    folder = tmp_path / "m"
+    root = merged_folder(folder) if kind == "merged" else run_folder(folder, "model.full_finetuning=true")
+    with vllm_server(lambda *_: HELP, model="m", root=root, adapters=()) as served:
+        backend = find(served.base_url).open(Progress(), 2)  # type: ignore[union-attr]
+        completed(backend, Conversation.of("Why?"))
+    (request,) = served.requests
+    assert template.tokenizer.decode(request["prompt"]) == template.prompt("Why?")  # type: ignore[call-arg]
+    assert (asked_for, backend.base) == ([str(root)], None)
+    assert "prompts" in backend.fingerprint.record()["weights"]
 
 
 class Warnings(Progress):

@@ -86,7 +86,12 @@ class Vllm:
 def _check_memory(recipe: Recipe, in_flight: int, progress: Progress) -> Machine:
     """Return this machine, if it has memory for the model; say how many sequences fit, if they are few."""
     machine = Machine.detect()
-    if machine.gpu and recipe.model.shape:
+    if machine.gpu and not recipe.model.shape:
+        progress.warn(
+            f"{recipe.model.name}: its recipe has no shape, so it is not known whether vLLM has room for it "
+            f"on {machine.in_words}."
+        )
+    elif machine.gpu:
         memory = VllmMemory.of(recipe, machine)
         if problem := memory.problem(machine):
             raise ModelError(f"{recipe.model.name}: {problem}")
