@@ -14,7 +14,7 @@ from alttrain_cli import console
 from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.console.sections import trace_view
-from alttrain_cli.console.terminal import print_sentence
+from alttrain_cli.console.terminal import print_pairs, print_sentence
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.structure.trace import Trace, TraceState
 from tests.golden_files import check_golden
@@ -165,3 +165,27 @@ def test_a_suite_without_completions_has_no_rates(tmp_path: Path, capsys: pytest
     shown = capsys.readouterr().out
     assert "understanding 1/1" in shown
     assert "0/0" not in shown
+
+
+LINK = re.compile(r"\x1b\]8;[^;]*;([^\x1b]*)\x1b\\")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "links"),
+    [(True, False, ["/a%20run%1B%5D8/scorecard.html", ""]), (True, True, []), (False, False, [])],
+)
+def test_a_page_is_a_link_in_a_terminal_and_plain_elsewhere(
+    terminal: bool, no_color: bool, links: list[str]
+) -> None:
+    screen = Console(
+        file=(file := io.StringIO()),
+        force_terminal=terminal,
+        no_color=no_color,
+        color_system="truecolor" if terminal else "auto",
+        theme=console.THEME,
+    )
+    page = Path("/a run\x1b]8/scorecard.html")
+    print_pairs(screen, [("scorecard:", page.with_suffix(".json")), ("page:", page)])
+    shown = file.getvalue()
+    assert [found.removeprefix("file://") for found in LINK.findall(shown)] == links
+    assert "/a run<U+001B>]8/scorecard.html" in re.sub(r"\x1b\[[\d;]*m", "", LINK.sub("", shown))

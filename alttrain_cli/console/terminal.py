@@ -5,13 +5,14 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -151,8 +152,13 @@ def print_next(command: str) -> None:
 
 
 def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
-    """Print names and values in two columns; a path is never cut in two, however narrow the terminal is."""
-    pairs = [(escape_hidden(name), plain(str(value)), isinstance(value, PurePath)) for name, value in lines]
+    """Print names and values in two columns; a path is never cut in two, however narrow the terminal is.
+
+    That of a page is a link, unless colours are refused.
+    """
+    pairs = [
+        (escape_hidden(name), _linked(console, value), isinstance(value, PurePath)) for name, value in lines
+    ]
     indent = max((cell_len(name) for name, _, _ in pairs), default=0) + 2
     below = console.width < NARROW and indent > console.width // 3  # each value begins below its name
     indent = 2 if below else indent
@@ -166,6 +172,14 @@ def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
             is_whole = is_path or any(cell_len(word) > room for word in line.plain.split())
             _print_beside(console, head, line, wrapped=not is_whole)
             head = Text(" " * indent)
+
+
+def _linked(console: Console, value: object) -> Text:
+    """Return a value as text; a page is a link, of which a pipe gets only the text."""
+    text = plain(str(value))
+    if isinstance(value, Path) and value.suffix == ".html" and not console.no_color:
+        text.stylize(Style(link=value.absolute().as_uri()))
+    return text
 
 
 def _print_beside(console: Console, head: Text, line: Text, *, wrapped: bool) -> None:
