@@ -11,12 +11,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
+from alttrain_cli.commands.train import steps
 from alttrain_cli.data import sources
 from alttrain_cli.data.build import build
 from alttrain_cli.data.part import SourceConfig
 from alttrain_cli.data.published_files import NotDownloaded
 from alttrain_cli.data.recipe_data import RecipeData
 from alttrain_cli.data.sources import Source
+from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import DataError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
@@ -149,8 +151,12 @@ def test_without_the_hub_one_line_has_the_exact_command(here: Path, monkeypatch:
         raise NotDownloaded(source.name)
 
     monkeypatch.setattr(sources, "_read_hub", unreachable)
+    computer = Machine("this machine, no GPU", 64, gpu=False)
+    monkeypatch.setattr(steps, "find_machine", lambda *_, **__: computer)
     result = train(recipe="r1-7b")
     assert result.exit_code == 2
+    before = " ".join(result.stdout.partition("It is built first")[0].split())
+    assert re.search(r"fit: not practical: about .* On a GPU with \d+ GB: about ", before)
     said = " ".join(result.stderr.split())
     command = re.search(r"(alttrain build-data .*)$", said)
     assert command

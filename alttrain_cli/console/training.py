@@ -65,18 +65,7 @@ def print_plan(timed: "TimedPlan") -> None:
     print_table(("memory", "GiB"), [(name, f"{gib:.2f}") for name, gib in parts])
     if time:
         print_lines([("time:", f"about {time.words} of training ({time.source})")])
-    print_lines([("fit:", _verdict(timed))])
-
-
-def _verdict(timed: "TimedPlan") -> str:
-    """Return whether the run fits, and whether anybody would wait for it."""
-    time, instead = timed.time, timed.instead
-    if time is None or time.is_practical or timed.plan.verdict == "no":
-        return timed.plan.verdict_line
-    better = (
-        f" On {instead.plan.machine.name}: about {instead.time.words}." if instead and instead.time else ""
-    )
-    return f"not practical: about {time.words} on {timed.plan.machine.name}.{better}"
+    print_lines([("fit:", timed.fit_line)])
 
 
 def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequence[float]) -> None:

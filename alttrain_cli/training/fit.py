@@ -99,6 +99,20 @@ class TimedPlan(NamedTuple):
     time: Duration | None
     instead: "TimedPlan | None" = None
 
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether it fits in the memory, but nobody would wait for it."""
+        return self.time is not None and not self.time.is_practical and self.plan.verdict != "no"
+
+    @property
+    def fit_line(self) -> str:
+        """Whether the run fits, and whether anybody would wait for it."""
+        if self.time is None or not self.is_too_slow:
+            return self.plan.verdict_line
+        other = self.instead
+        better = f" On {other.plan.machine.name}: about {other.time.words}." if other and other.time else ""
+        return f"not practical: about {self.time.words} on {self.plan.machine.name}.{better}"
+
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON; memory in GiB, the time in seconds."""
         plan = self.plan
@@ -111,13 +125,15 @@ class TimedPlan(NamedTuple):
         }
 
 
-def timed_plan(recipe: Recipe, sizes: Sequence[RowSize], machine: Machine) -> TimedPlan:
+def timed_plan(
+    recipe: Recipe, sizes: Sequence[RowSize], machine: Machine, *, measure: bool = True
+) -> TimedPlan:
     """Return the plan for rows of these sizes, with its time.
 
-    The first time, this measures the speed of this CPU, which takes seconds.
+    The first time, this measures the speed of this CPU, which takes seconds: not without `measure`.
     """
     planned = plan(recipe, sizes, machine)
-    time = training_time(recipe, planned)
+    time = training_time(recipe, planned, measure=measure)
     if machine.gpu or time is None or time.is_practical:
         return TimedPlan(planned, time)
     cards = (timed_plan(recipe, sizes, Machine.card(gib)) for gib in CARD_SIZES)

@@ -31,7 +31,7 @@ from alttrain_cli.structure.sections import order_of
 from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.curve import curve_svg
-from alttrain_cli.training.fit import estimate_sizes
+from alttrain_cli.training.fit import estimate_sizes, timed_plan
 from alttrain_cli.training.launch import ALONE, Launch
 from alttrain_cli.training.memory_plan import Batching, default_batching, plan, sizes_of
 from alttrain_cli.training.rank import RankTask, agreed, joined
@@ -144,13 +144,13 @@ def _with_checkpointing(job: TrainingJob, machine: Machine, reports: Reports) ->
     """Return the recipe with `gradient_checkpointing` decided, which the model is loaded with."""
     recipe, batching = job.recipe, default_batching(job.recipe)
     if recipe.model.shape:
-        planned = plan(recipe, estimate_sizes(recipe, job.data.rows), machine)
-        batching = planned.batching
+        measure = recipe.model.shape.parameters > LARGE
+        timed = timed_plan(recipe, estimate_sizes(recipe, job.data.rows), machine, measure=measure)
+        planned, batching = timed.plan, timed.plan.batching
         if planned.verdict != "fits":
             reports.warn(f"memory: {planned.verdict_line}")
-        duration = training_time(recipe, planned, measure=recipe.model.shape.parameters > LARGE)
-        if duration and not duration.is_practical:
-            reports.warn(f"time: about {duration.words} on {machine.name} ({duration.source})")
+        if timed.is_too_slow and timed.time:
+            reports.warn(f"time: {timed.fit_line} ({timed.time.source})")
     return recipe.changed({"train": {"gradient_checkpointing": batching.gradient_checkpointing}})
 
 

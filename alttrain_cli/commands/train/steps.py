@@ -84,6 +84,7 @@ def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
     if wanted.is_built:
         console.print_lines([("data:", wanted.path)])
         return wanted.path
+    _say_if_slow(recipe, options)
     console.print_lines([("data:", f"{wanted}. It is built first, which takes {wanted.effort}.")])
     with console.Reporter() as view:
         result = wanted.build(suite_prompts("smoke", (), read_prompts), view)
@@ -92,6 +93,15 @@ def _recipe_data(recipe: Recipe, options: TrainOptions) -> Path:
         console.print_warning(warning)
     result.audit.check(result.rows)
     return result.rows
+
+
+def _say_if_slow(recipe: Recipe, options: TrainOptions) -> None:
+    """Before data are fetched, say if the training of a large model is not practical on this machine."""
+    if recipe.data and recipe.model.shape and recipe.model.shape.parameters > job.LARGE:
+        sizes = expected_sizes((*recipe.data.sources, *recipe.data.mix), recipe.data.style, recipe)
+        timed = timed_plan(recipe, sizes, find_machine(gpus=options.gpus))
+        if timed.is_too_slow:
+            console.print_lines([("fit:", timed.fit_line)])
 
 
 def _expected_rows(recipe: Recipe, options: TrainOptions) -> list[RowSize]:
