@@ -228,5 +228,7 @@ def test_a_chat_shows_the_facts_of_the_server_and_never_those_of_a_recipe(
         chat.expect(f"Chat with tiny at {served.base_url}.", "/help")
         shown = chat.ask("/show", "thinking_budget", "/help")
         assert re.search(rf"model:?\s+tiny\s+server:?\s+{served.base_url}\s+context:?\s+not reported", shown)
+        assert "of the server's chat template" in " ".join(shown.split())
         assert "DeepSeek" not in shown
+        assert "recipe" not in shown
         assert chat.end() == 0

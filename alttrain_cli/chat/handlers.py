@@ -17,9 +17,6 @@ def _help(chat: Chat, _: str) -> None:
     chat.screen.say("Ctrl-C stops the completion or clears the line. Ctrl-D ends the chat.")
 
 
-_UNCHANGED = "not changed: that of the recipe or of the chat template"
-
-
 def _system(chat: Chat, text: str) -> None:
     chat.transcript.system = text or None
     chat.screen.say("The system prompt is set." if text else "The model's own system prompt is restored.")
@@ -30,13 +27,21 @@ def _set(chat: Chat, change: str) -> None:
     chat.screen.table(chat.settings.in_words())
 
 
+def _unchanged_system(chat: Chat) -> str:
+    """Return whose system prompt is sent if none was typed: a server has no recipe."""
+    whose = (
+        "the server's chat template" if chat.target.target is None else "the recipe or of the chat template"
+    )
+    return f"not changed: that of {whose}"
+
+
 def _show(chat: Chat, _: str) -> None:
     transcript = chat.transcript
     dropped = transcript.dropped_turns
     chat.screen.table(
         [
             *chat.facts(),
-            ("system", _UNCHANGED if transcript.system is None else transcript.system),
+            ("system", _unchanged_system(chat) if transcript.system is None else transcript.system),
             ("turns", f"{len(transcript.turns)}{f', {dropped} no longer sent' if dropped else ''}"),
             ("file", chat.file.path if chat.file else "(not saved)"),
             ("compare", "on" if chat.compare else "off"),
