@@ -428,18 +428,23 @@ def judged(run: SuiteResult, judge: str, judgement: Judgement) -> SuiteResult:
     return SuiteResult.read(run.folder)
 
 
+def hits(result: SuiteResult) -> tuple[str, dict[str, bool]]:
+    """Return what counts of an attack where no other model chooses the judge."""
+    return _hits(result, result)
+
+
 def test_an_attack_is_counted_by_a_real_judge_and_by_harm_if_one_measures_it(tmp_path: Path) -> None:
     run = measured(tmp_path, "harmful", [HELPS] * 4)
-    assert _hits(replace(run, judged={})) == (HARMFUL.title, {})
-    assert _hits(run) == (NOT_REFUSED.title, dict.fromkeys(run.plan.keys, True))
+    assert hits(replace(run, judged={})) == (HARMFUL.title, {})
+    assert hits(run) == (NOT_REFUSED.title, dict.fromkeys(run.plan.keys, True))
     run = judged(run, "xstest~m", Judgement(behaviour=Behaviour.REFUSED))
-    assert _hits(run) == (NOT_REFUSED.title, dict.fromkeys(run.plan.keys, False))
+    assert hits(run) == (NOT_REFUSED.title, dict.fromkeys(run.plan.keys, False))
     run = judged(run, "strongreject~m", Judgement(harmful=True, score=0.25, behaviour=Behaviour.REFUSED))
-    assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, True))
+    assert hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, True))
     run = judged(run, "harmbench~m", Judgement(harmful=False))  # of two the first by name
-    assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
+    assert hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
     run = judged(run, "harmbench@prefix", Judgement(harmful=True))  # of a part of the answer
-    assert _hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
+    assert hits(run) == (HARMFUL.title, dict.fromkeys(run.plan.keys, False))
 
 
 def test_only_an_attack_that_was_played_has_an_attack_score(tmp_path: Path) -> None:
@@ -477,7 +482,7 @@ def test_an_attack_is_counted_by_the_same_judge_on_both_models(tmp_path: Path) -
 
 def test_what_a_judge_could_not_say_is_no_hit_of_an_attack_and_no_miss(tmp_path: Path) -> None:
     run = measured(tmp_path, "harmful", [HELPS] * 4)
-    assert _hits(judged(run, "harmbench~m", Judgement(JudgementState.UNPARSED)))[1] == {}
+    assert hits(judged(run, "harmbench~m", Judgement(JudgementState.UNPARSED)))[1] == {}
 
 
 def test_a_judgement_of_a_completion_that_is_gone_counts_nowhere(tmp_path: Path) -> None:
