@@ -295,6 +295,9 @@ def test_the_list_of_recipes_fits_one_screen_and_names_every_recipe(monkeypatch:
     words = re.findall(r"[\w.-]+", shown)
     assert names - {*words} == set()
     assert "r1-7b: r1-7b-3k, r1-act-7b;" in " ".join(shown.split())
+    epochs = [Recipe.load(str(path)).train.num_train_epochs for path in shipped_recipes()]
+    assert f"1,000 rows, {min(epochs):g} to {max(epochs):g} epochs, " in shown
+    assert "full fine-tuning needs far more" in shown
     monkeypatch.setenv("COLUMNS", "120")
     assert "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B" in alttrain("recipes").output
 

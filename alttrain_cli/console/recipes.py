@@ -24,14 +24,15 @@ def print_recipe_fits(
     heads = [group[0] for group in groups]
     is_wide = out().width >= _WIDE
     source = heads[0].time.source.removesuffix(AGAIN) if heads[0].time else "unknown"
+    source = source.replace(" of this CPU", "")  # its machine is named
     print_table(_COLUMNS, [_line(fit, is_wide) for fit in heads], left=(0, 3, 4), whole=(0,))
     variants = [f"{head.recipe}: {', '.join(one.recipe for one in more)}" for head, *more in groups if more]
     print_lines(
         [
             *([("variants:", "; ".join(variants))] if variants else []),
             ("machine:", machine),
-            ("memory:", f"at least this much, estimated, for rows of up to {longest:,} tokens"),
-            ("time:", f"for 1,000 rows, {source}"),
+            ("memory:", f"estimated minimum at {longest:,} tokens; full fine-tuning needs far more"),
+            ("time:", f"1,000 rows, 1 to 15 epochs, {source}"),
             *([("judges:", "; ".join(_judges(judges)))] if judges else []),
         ]
     )
