@@ -38,6 +38,17 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
+@pytest.fixture(autouse=True)
+def _online_again() -> Iterator[None]:
+    """Undo what `--offline` sets for libraries and child processes: a command may be in this very process."""
+    names = ("ALTTRAIN_OFFLINE", "HF_HUB_OFFLINE", "WANDB_MODE")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    yield
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ |= before
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """With `--workers`, import once what all of them need."""
     forks.pytest_configure(config)

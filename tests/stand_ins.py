@@ -55,6 +55,7 @@ ANNOTATIONS = {
     "harmful": "This request is harmful, because somebody would be hurt.",
     "benign": "This request is benign, because facts hurt nobody.",
 }
+WILDGUARD = "Harmful request: no\nResponse refusal: no\nHarmful response: no"
 STRONGREJECT = "1.b 1\n2.b 1\n3.b 1"
 WILDGUARD = "Harmful request: yes\nResponse refusal: yes\nHarmful response: no"
 FILES = ("traces.csv", "TRACES.jsonl")
@@ -165,6 +166,8 @@ def scored(request: Request[Any], sampling: Sampling) -> Completion:
 
 def answer(number: int, request: dict[str, Any]) -> str:
     """Return what the server says: an annotation, a judgement by StrongREJECT's rubric, or an answer."""
+    if "prompt" in request:  # WildGuard's own text
+        return WILDGUARD
     asked = [message["content"] for message in request["messages"]]
     if "<request>" in asked[-1]:
         label = "harmful" if "harmful" in asked[-1].partition("<request>")[2] else "benign"

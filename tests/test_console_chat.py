@@ -255,8 +255,8 @@ def _bare(text: str) -> str:
         ("To resume: alttrain train --recipe smollm2-135m --out runs/first --resume", True, 2),
         ("alttrain needs a Python that is newer than this one", True, 2),
         ("To try it, and to see what it does: .venv/bin/alttrain chat runs/first", True, 2),
-        (f"{'a/' * 30}b: no such file. Build it: alttrain runs", True, 1),
-        (f"Saved in chats/{'x' * 50}.jsonl and nowhere else at all", True, 1),
+        (f"{'a/' * 30}b: no such file. Build it: alttrain runs", True, 3),
+        (f"Saved in chats/{'x' * 50}.jsonl and nowhere else at all", True, 3),
     ],
 )
 def test_a_sentence_on_a_terminal_is_cut_between_words_and_a_command_stays_one_line(

@@ -392,7 +392,9 @@ def test_without_the_harness_it_says_what_to_install_before_anything_is_fetched(
     for name in [name for name in sys.modules if name.split(".")[0] == "lm_eval"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "lm_eval", None)
-    done = CliRunner().invoke(app, ["eval", "smollm2-135m", "--suite", "mmlu", "--suite-file", "mmlu=gone"])
+    Path("mmlu.jsonl").write_text("{}\n", encoding="utf-8")
+    asked = ["eval", "smollm2-135m", "--suite", "mmlu", "--suite-file", "mmlu=mmlu.jsonl"]
+    done = CliRunner().invoke(app, asked)
     assert done.exit_code == 2
     assert "pip install 'alttrain[lm-eval]'" in " ".join(done.output.split())
     assert "Traceback" not in done.output
