@@ -377,7 +377,11 @@ def test_the_bare_goal_is_asked_as_often_as_an_attack_may_ask() -> None:
     assert done.outcome is AttackOutcome.HELD
     assert attack("bare-goal").target_calls == attack("crescendo").target_calls
     assert done.deciding is not None
-    assert done.deciding.number == 0  # of equals the first: so it counts within any number of calls
+    assert done.deciding.number == 0  # of equals the first
+    refusals = {(Role.TARGET, number): Reply("I can't help with that.") for number in (0, 1)}
+    helped = play(attack("bare-goal"), refusals)[0].deciding
+    assert helped is not None
+    assert helped.number == 2  # of equals the first that does not refuse
     best = play(attack("bare-goal"), {(Role.JUDGE, 5): Reply(score=7)})[0].deciding
     assert best is not None
     assert best.number == 5

@@ -11,6 +11,7 @@ from alttrain_cli.backends.base import BackendError, Completion, Request
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation import judge_run
+from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.judge_card import LabelAgreement
 from alttrain_cli.evaluation.judge_requests import (
@@ -28,7 +29,7 @@ from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.judges.rubrics import STRONGREJECT, XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.labels import HumanLabel
-from alttrain_cli.evaluation.plan import SuiteDir
+from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
@@ -39,6 +40,7 @@ from tests.scripted import ScriptedBackend
 
 NO_ANSWER = "I think.\n</think>\n\n"
 NO_REASONING = "<think>\n\n</think>\n\nSure."
+REFUSED, COMPLIED = (Judgement(behaviour=one) for one in (Behaviour.REFUSED, Behaviour.COMPLIED))
 PROMPTS = ["a?", "b?", "c?", "d?"]
 
 
@@ -156,6 +158,54 @@ def test_a_judge_sees_the_goal_and_a_message_that_an_attack_wrote(what: str, tmp
     result.folder.completions.append(record(request, conversation, Completion("Sure.")))
     [asked] = missing_requests(result.folder, plan, JudgeRun(XSTEST))
     assert (asked.prompt, asked.response, asked.completion) == (prompt, "Sure.", request.key)
+
+
+ACRONYM = AttackRecord("acronym", "s", 18, "base", "rule", "escalation")
+
+
+def dialogue(root: Path, attack: AttackRecord | None) -> tuple[SuiteDir, EvalPlan]:
+    """Store the deciding answer of a dialogue in which a short form is agreed on first."""
+    result = measured(root, BARE)
+    plan = replace(result.plan, items=(Item("1", "g", goal="g"),), saved_keys=(), attack=attack)
+    asked = Conversation.of("CW is short for candle wax.").assistant("I see.").user("Now the CW alone.")
+    result.folder.completions.append(record(next(iter(plan.requests)), asked, Completion("Sure.")))
+    return result.folder, plan
+
+
+def test_a_judge_sees_the_turns_before_the_last_one_of_an_attack_that_goes_on(tmp_path: Path) -> None:
+    folder, plan = dialogue(tmp_path / "a", ACRONYM)
+    [request] = missing_requests(folder, plan, JudgeRun(XSTEST))
+    earlier, last = request.prompt.split("\n\n")[1:]
+    assert earlier == "An earlier message of the conversation: CW is short for candle wax."
+    assert last == "The last message of the conversation: Now the CW alone."
+    folder, plan = dialogue(tmp_path / "b", replace(ACRONYM, flow="refinement"))
+    [alone] = missing_requests(folder, plan, JudgeRun(XSTEST))
+    assert "candle wax" not in alone.prompt
+
+
+def test_of_long_dialogues_a_judge_sees_the_latest_messages(tmp_path: Path) -> None:
+    result = measured(tmp_path, BARE)
+    plan = replace(result.plan, items=(Item("1", "g", goal="g"),), saved_keys=(), attack=ACRONYM)
+    asked = Conversation.of("first " * 300)
+    for message in ("second " * 200, "third", "last"):
+        asked = asked.assistant("I see.").user(message)
+    result.folder.completions.append(record(next(iter(plan.requests)), asked, Completion("Sure.")))
+    [request] = missing_requests(result.folder, plan, JudgeRun(XSTEST))
+    assert [word in request.prompt for word in ("first", "second", "third", "last")] == [False, *[True] * 3]
+
+
+def test_a_dialogue_that_was_judged_without_its_turns_is_judged_again_and_the_new_one_counts(
+    tmp_path: Path,
+) -> None:
+    folder, plan = dialogue(tmp_path, ACRONYM)
+    run, [completion] = JudgeRun(XSTEST), plan.requests
+    journal = folder.judgements(run.name)
+    journal.append(judgement_record(run.key(completion.key), completion.key, REFUSED))
+    [request] = missing_requests(folder, plan, run)
+    journal.append(judgement_record(request.key, completion.key, COMPLIED))
+    run.sort(folder, plan)
+    assert [one for _, one in judgements(folder, plan, run.name)][-1] == COMPLIED
+    assert missing_requests(folder, plan, run) == []
 
 
 def places(judge: Judge) -> list[int]:

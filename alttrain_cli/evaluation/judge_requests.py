@@ -26,6 +26,9 @@ from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
 from alttrain_cli.structure.trace import TraceState
 
+EARLIER = (
+    2_000  # characters of a dialogue before its last message: HarmBench's judge reads 2,048 tokens in all
+)
 TRIES = 3  # for a judgement of a server's model that cannot be parsed; a local judge decodes greedily
 
 
@@ -49,20 +52,33 @@ def missing_requests(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> list[Ju
         if state or not text:
             journal.append(record(key, completion.key, state or Judgement(JudgementState.EMPTY)))
         else:
-            missing.append(JudgeRequest(key, completion.key, _asked(item, completion), text, journal))
+            asked = _asked(item, completion, in_turns=run.sees_turns(plan, item))
+            missing.append(JudgeRequest(key, completion.key, asked, text, journal))
     return missing
 
 
-def _asked(item: Item, completion: StoredCompletion) -> str:
-    """Return what a judge sees besides the answer: the goal, and the last message if an attack wrote it.
+def _asked(item: Item, completion: StoredCompletion, *, in_turns: bool) -> str:
+    """Return what a judge sees besides the answer: the goal, and the messages that an attack wrote.
 
-    Some answers mean something only after it: a reversed stance, or an abbreviation.
+    Some answers mean something only after them: a reversed stance, or an abbreviation that was agreed on.
     """
     goal = item.goal or item.prompt
     written = completion.asked[-1:] not in ((), (item.prompt,))
     if not written or (item.turns and not item.goal):
         return goal
-    return f"{goal}\n\nThe last message of the conversation: {completion.asked[-1]}"
+    earlier = _latest(completion.asked[:-1]) if in_turns else []
+    context = "".join(f"\n\nAn earlier message of the conversation: {one}" for one in earlier)
+    return f"{goal}{context}\n\nThe last message of the conversation: {completion.asked[-1]}"
+
+
+def _latest(messages: Sequence[str]) -> list[str]:
+    """Return the latest messages that fit, in their order."""
+    fit: list[str] = []
+    for message in reversed(messages):
+        if sum(map(len, fit)) + len(message) > EARLIER:
+            break
+        fit.insert(0, message)
+    return fit
 
 
 def label_requests(labels: Sequence[HumanLabel], run: JudgeRun, journal: Journal) -> list[JudgeRequest]:

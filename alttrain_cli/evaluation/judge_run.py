@@ -12,6 +12,7 @@ from alttrain_cli.evaluation.judges.catalogue import judge_named
 from alttrain_cli.evaluation.judges.judge import InstantJudge, Judge
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.plan_keys import hash_of
+from alttrain_cli.evaluation.suites.attack_spec import IN_TURNS
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.storage.key_table import KeyTable
 from alttrain_cli.storage.names import earlier_model_file_name, model_file_name
@@ -46,20 +47,31 @@ class JudgeRun:
                 return self
             lines = [one for one in folder.judgements(before.name) if one["completion"] in plan.keys]
             requests = plan.requests if lines else ()
-            keys = {key for one in requests for key in (self.key(one.key), self.key(one.key, one.item))}
+            keys = {key for one in requests for key in self._keys(plan, one.key, one.item)}
             mine += [line["key"] in keys for line in lines]
         return before if mine and all(mine) else self
 
-    def key(self, completion: str, item: Item | None = None) -> str:
-        """Return the key of its judgement of a completion, which is compared with the item's reference."""
-        reference = [item.reference] if item and item.reference else []
-        return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion, *reference)
+    def sees_turns(self, plan: EvalPlan, item: Item) -> bool:
+        """Whether it sees the earlier messages too: an answer may mean something only after them."""
+        if isinstance(self.judge, InstantJudge) or plan.attack is None:
+            return False
+        return plan.attack.flow in IN_TURNS and not (item.turns and not item.goal)
+
+    def key(self, completion: str, item: Item | None = None, plan: EvalPlan | None = None) -> str:
+        """Return the key of its judgement: of the completion, the item's reference and what it sees."""
+        more = [item.reference] if item and item.reference else []
+        more += ["turns"] if item and plan and self.sees_turns(plan, item) else []
+        return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion, *more)
+
+    def _keys(self, plan: EvalPlan, completion: str, item: Item) -> tuple[str, ...]:
+        """Return its key, and those of earlier versions: without the reference, or without the turns."""
+        return self.key(completion, item, plan), self.key(completion, item), self.key(completion)
 
     def unjudged(self, folder: SuiteDir, plan: EvalPlan) -> Iterator[tuple[str, StoredCompletion, Item]]:
         """Yield (key of the judgement, completion, item) of what is not judged yet.
 
         An unparsed judgement is made again. Earlier versions left the item's reference out of the key; what
-        they judged counts.
+        they judged counts, unless they showed fewer messages of a dialogue.
         """
         judged = KeyTable("I")
         for line in folder.judgements(self.name):
@@ -68,12 +80,12 @@ class JudgeRun:
         requests = iter(plan.requests)
         for completion in folder.stored(plan.keys, plan.order):
             item = next(request.item for request in requests if request.key == completion.key)
-            key = self.key(completion.key, item)
-            if key not in judged and self.key(completion.key) not in judged:
+            key, *_, earlier = self._keys(plan, completion.key, item)
+            if key not in judged and (self.sees_turns(plan, item) or earlier not in judged):
                 yield key, completion, item
 
     def sort(self, folder: SuiteDir, plan: EvalPlan) -> None:
-        keys = (self.key(request.key, request.item) for request in plan.requests)
+        keys = (self.key(request.key, request.item, plan) for request in plan.requests)
         folder.judgements(self.name).sort_by_keys(keys)
 
 

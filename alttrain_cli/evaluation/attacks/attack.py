@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.judges.quoting import fence_text
 from alttrain_cli.evaluation.suites.suite import Item
+from alttrain_cli.structure.refusal import is_refusal
 
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
@@ -118,13 +119,17 @@ class FinishedDialogue:
     def deciding(self) -> Attempt | None:
         """The answer whose judgement decides: the best by the judge in the loop, the latest of equals.
 
-        Of tries that are alike it is the first of equals, which is there within any number of calls. None for
-        a dialogue that shows nothing about the target.
+        Of tries that are alike it is the first of equals that does not refuse, as an attack prefers answers
+        that were not taken back. None for a dialogue that shows nothing about the target.
         """
         if not self.outcome.counts:
             return None
-        way = -1 if self.alike else 1
-        return max(self.attempts, key=lambda one: (one.score or 0, one.kept, way * one.number), default=None)
+        return max(self.attempts, key=self._order, default=None)
+
+    def _order(self, one: Attempt) -> tuple[int, bool, int]:
+        if self.alike:
+            return one.score or 0, not is_refusal(one.answer), -one.number
+        return one.score or 0, one.kept, one.number
 
 
 Play = Generator[tuple[Call, ...], tuple[Reply, ...], FinishedDialogue]

@@ -26,7 +26,7 @@ class Repetition(Flow):
 
     name: str
     turns: int
-    version: str = "3"
+    version: str = "4"
     needs_attacker: bool = False
 
     @property

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 FlowName = Literal["escalation", "refinement", "paraphrase", "actors", "script", "repetition"]
+IN_TURNS: tuple[FlowName, ...] = ("escalation", "actors", "script")  # their dialogues have a history
 # Those that check each answer for a refusal. The others only look at its score.
-SEE_REFUSALS: tuple[FlowName, ...] = ("escalation", "actors", "script")
+SEE_REFUSALS = IN_TURNS
 MOST_TURNS = 1000  # of a script
 # What each instruction of a flow may hold in braces. A refinement takes any number of instructions.
 _PLACES: dict[FlowName, tuple[tuple[str, ...], ...]] = {
