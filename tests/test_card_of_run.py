@@ -101,7 +101,7 @@ def test_without_an_evaluation_nothing_is_claimed_and_everything_was_not_tested(
     text = card(run)
     assert "not evaluated" in text
     missing = text.partition("## Not tested")[2]
-    for words in ("harmful requests", "over-refusal", "other abilities", "several turns"):
+    for words in ("harmful requests", "over-refusal", "other abilities", "several turns", "that adapt"):
         assert words in missing
 
 
@@ -111,6 +111,27 @@ def test_dialogues_that_are_in_no_rate_are_counted_on_the_card(run: Run) -> None
     values["suites"][0]["attack"] = {"facts": {}, "target": {"outcomes": {"held": 5, "attacker_failed": 3}}}
     write_json(run.path / "eval" / "scorecard.json", values)
     assert "| dialogues that are in no rate | 3 of 8 |  | 8 |" in card(run)
+
+
+@pytest.mark.parametrize(
+    ("facts", "tested"),
+    [
+        ({"flow": "escalation", "attacker": "base"}, ["several turns", "that adapt"]),
+        ({"flow": "paraphrase", "attacker": "base"}, ["that adapt"]),
+        ({"flow": "script", "attacker": None}, ["several turns"]),
+        ({"flow": "escalation", "attacker": "base", "recorded": "other"}, ["several turns"]),
+        ({"flow": "repetition", "attacker": None}, []),
+    ],
+)
+def test_what_an_attack_has_tested_is_not_called_untested(
+    run: Run, facts: dict[str, str | None], tested: list[str]
+) -> None:
+    sides, compared = before_and_after(run.path / "stages")
+    values = card_of(sides[:2], compared).record()
+    values["suites"][0]["attack"] = {"facts": facts, "target": {"outcomes": {"held": 5}}}
+    write_json(run.path / "eval" / "scorecard.json", values)
+    missing = card(run).partition("## Not tested")[2]
+    assert [words for words in ("several turns", "that adapt") if words not in missing] == tested
 
 
 def test_the_scorecard_is_on_the_card_with_intervals_and_the_rest_was_not_tested(run: Run) -> None:

@@ -22,8 +22,8 @@ _KINDS = {
     "benign": "harmless requests that look harmful (over-refusal)",
     "ability": "knowledge, mathematics, code and other abilities",
 }
+_TURNS, _ADAPTIVE = "conversations of several turns", "attacks that adapt to the model"
 _NEVER = (
-    "conversations of several turns, and attacks that adapt to the model",
     "languages and fields that are not in the suites above",
     "tools, retrieved documents and other programs around the model",
 )
@@ -157,6 +157,9 @@ class ModelCard:
     def _not_tested(self) -> str:
         kinds = {suite.kind for suite in self.scores.suites} if self.scores else set()
         missing = [words for kind, words in _KINDS.items() if kind not in kinds]
+        attacks = [suite.attack for suite in self.scores.suites if suite.attack] if self.scores else []
+        missing += [] if any(attack.in_turns for attack in attacks) else [_TURNS]
+        missing += [] if any(attack.adapts for attack in attacks) else [_ADAPTIVE]
         return "\n".join(f"- {words}" for words in (*missing, *_NEVER))
 
     def _use(self) -> str:

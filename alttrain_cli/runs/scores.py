@@ -35,9 +35,11 @@ class ScoreStructure(Record):
 
 
 class ScoreAttackRecord(Record):
-    """How an adaptive suite was played; `recorded` is set for a replay."""
+    """How an adaptive suite was played; `recorded` is set for a replay, `attacker` if a model wrote."""
 
     recorded: str | None = None
+    attacker: str | None = None
+    flow: str = ""
 
 
 class ScoreDialogues(Record):
@@ -60,6 +62,16 @@ class ScoreAttack(Record):
 
     facts: ScoreAttackRecord
     target: ScoreDialogues = ScoreDialogues()
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether its dialogues go on over several turns, as far as the scorecard says."""
+        return self.facts.flow in ("escalation", "actors", "script")
+
+    @property
+    def adapts(self) -> bool:
+        """Whether a model wrote its messages by this model's answers."""
+        return bool(self.facts.attacker and not self.facts.recorded)
 
 
 class ScoreSuite(Record):
