@@ -241,12 +241,6 @@ def test_the_number_of_actors_and_of_streams_is_in_the_settings_of_the_attack_th
         ),
         ("pap-live", Budget(turns=5), "6ec0fd09375c9865f9749dbaa9bb55dd", "3f76b35415b25344906ec9529760a9bb"),
         ("pap-live", Budget(turns=2), "1c06656597cc08c222a7f09930034774", "a9ca289803291b92a463b2ea3d89b0e7"),
-        (
-            "bare-goal",
-            Budget(turns=8),
-            "f05e6643a463672e7294576908950397",
-            "b5280a7fbc32f8ca1efa899d500d66d3",
-        ),
         ("opposite-day", Budget(), "8c45d7bf29eff02d9de4a2a2dfdebb11", "5847929053723e5246e2241acfd53803"),
         ("benign-turns", Budget(), "4a7cf5c277a079701162f11624f98101", "7b4fb7a223d731fc57f53a7549899cef"),
     ],
@@ -257,6 +251,14 @@ def test_dialogues_of_earlier_versions_with_smaller_budgets_and_one_judge_for_bo
     """Their defaults were smaller. What they stored belongs to the same values as options."""
     assert dialogue(suite, budget=budget) == by_model
     assert dialogue(suite, budget=budget, judge=None) == by_rule
+
+
+def test_a_control_of_which_another_sample_decided_is_made_again() -> None:
+    """Up to version 3 a refusal decided, if it came first. The stored calls of the target are used again."""
+    before = {"f05e6643a463672e7294576908950397", "b5280a7fbc32f8ca1efa899d500d66d3"}
+    budget = Budget(turns=8)
+    now = {dialogue("bare-goal", budget=budget), dialogue("bare-goal", budget=budget, judge=None)}
+    assert not now & before
 
 
 def test_a_refusal_judge_is_in_no_settings_of_an_attack_that_looks_for_no_refusals() -> None:

@@ -59,7 +59,7 @@ class JudgeRun:
 
     def key(self, completion: str, item: Item | None = None, plan: EvalPlan | None = None) -> str:
         """Return the key of its judgement: of the completion, the item's reference and what it sees."""
-        more = [item.reference] if item and item.reference else []
+        more: list[object] = [item.reference] if item and item.reference else []
         more += ["turns"] if item and plan and self.sees_turns(plan, item) else []
         return hash_of(self.judge.name, self.judge.version, self.model, self.part, completion, *more)
 
