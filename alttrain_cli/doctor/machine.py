@@ -16,6 +16,7 @@ from alttrain_cli.storage.user_folders import CACHE
 DEMO_GIB = 3.0  # of memory, which training the smallest recipe takes
 DISK = (2e9, 20e9)  # bytes: less is a problem; less is worth a note
 TORCH_SECONDS = 120
+_OTHER_GPU = "To see what a GPU with 12 GB could train:\nalttrain recipes --gpu 12"
 _OTHER_FOLDER = "Use a folder that is there and that you may read: change to it, or set HOME to it."
 
 
@@ -44,14 +45,15 @@ def examine_torch() -> Finding:
     if Machine.detect().gpu:
         cure = "Update the driver, or install a build of torch for it."
         return problem("torch", f"{build}; cannot use the GPU", cure)
-    return note("torch", f"{build}; there is no GPU to use")
+    return note("torch", f"{build}; there is no GPU to use", _OTHER_GPU)
 
 
 def _processor() -> Finding:
     cores = f"{os.cpu_count()} cores"
     if computes_in_16_bits():
         return ok("processor", f"{cores}, multiplies bfloat16")
-    return note("processor", f"{cores}, no bfloat16: a CPU trains in 32 bits, which takes twice the memory")
+    words = f"{cores}, no bfloat16: a CPU trains in 32 bits, which takes twice the memory"
+    return note("processor", words, "To see what this machine can train:\nalttrain recipes")
 
 
 def _memory() -> Finding:
@@ -71,7 +73,7 @@ def _gpu() -> Finding:
     return note(
         "GPU",
         "no NVIDIA GPU was found. On a CPU only the smallest recipe trains in minutes",
-        "To see what a GPU with 12 GB could train:\nalttrain recipes --gpu 12",
+        _OTHER_GPU,
     )
 
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.storage.shipped_files import shipped
 
-# What is used if it is there: its modules or programs, what for, and how to get it.
+# What is used if it is there: its modules or programs, what for, and how to get it or do without it.
 MODULES = {
     "math-verify": (("math_verify",), "grading of mathematics", "pip install 'alttrain[eval]'"),
     "lm-eval": (
@@ -36,9 +36,21 @@ MODULES = {
     ),
 }
 PROGRAMS = {
-    "llama.cpp": (("llama-cli", "llama-server"), "running GGUF files"),
-    "Ollama": (("ollama",), "running a model on a laptop"),
-    "Chromium": (("chromium", "chromium-browser", "google-chrome"), "tests of the scorecard's page"),
+    "llama.cpp": (
+        ("llama-cli", "llama-server"),
+        "running GGUF files",
+        "Get it from https://github.com/ggml-org/llama.cpp. An export works without it.",
+    ),
+    "Ollama": (
+        ("ollama",),
+        "running a model on a laptop",
+        "Get it from https://ollama.com. Without it, alttrain chat runs a model.",
+    ),
+    "Chromium": (
+        ("chromium", "chromium-browser", "google-chrome"),
+        "tests of the scorecard's page",
+        "Install your system's package of it. Without it, these tests are skipped.",
+    ),
 }
 
 
@@ -65,9 +77,9 @@ def examine_tools() -> Iterator[Finding]:
             yield ok(name, f"installed, for {use}")
         else:
             yield note(name, f"not installed; only needed for {use}", install)
-    for name, (programs, use) in PROGRAMS.items():
+    for name, (programs, use, cure) in PROGRAMS.items():
         path = next(filter(None, map(shutil.which, programs)), None)
-        yield ok(name, path) if path else note(name, f"not found; only needed for {use}")
+        yield ok(name, path) if path else note(name, f"not found; only needed for {use}", cure)
 
 
 def required_packages() -> list[str]:

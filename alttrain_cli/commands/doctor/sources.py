@@ -6,7 +6,7 @@ from alttrain_cli.data.published_files import FILES, PublishedFile
 from alttrain_cli.data.sources import PUBLIC, Source, published_revision, records
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.errors import DataError
-from alttrain_cli.evaluation.suites.check import check_suite
+from alttrain_cli.evaluation.suites.check import ONLINE, check_suite
 from alttrain_cli.evaluation.suites.suite import all_suites
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.network import is_offline
@@ -21,11 +21,11 @@ def source_findings(progress: Progress) -> Iterator[Finding]:
         with capture_output(None):
             found = check_suite(suite)
         if found.is_right is None:
-            yield note(suite.name, found.found)
+            yield note(suite.name, found.found, found.cure)
         elif found.is_right:
             yield ok(suite.name, found.found)
         else:
-            yield problem(suite.name, found.found)
+            yield problem(suite.name, found.found, found.cure)
     for name, hub_id in PUBLIC.items():
         revision = None if is_offline() else published_revision(name)
         if revision:
@@ -38,11 +38,18 @@ def source_findings(progress: Progress) -> Iterator[Finding]:
 def _published_file(file: PublishedFile) -> Finding:
     """Return what is wrong with a set that is published as a file: its number of rows is known."""
     if not file.kept.is_file() and is_offline():
-        return note(file.name, "not on this machine, and not downloaded: offline")
+        return note(file.name, "not on this machine, and not downloaded: offline", ONLINE)
     try:
         found = sum(1 for _ in records(Source(file.name)))
     except DataError as error:
-        return problem(file.name, str(error))
+        return problem(file.name, str(error), _download_again(file))
     if found != file.rows:
-        return problem(file.name, f"{file.kept}: {found:,} rows; its authors name {file.rows:,}")
+        words = f"{file.kept}: {found:,} rows; its authors name {file.rows:,}"
+        return problem(file.name, words, _download_again(file))
     return ok(file.name, f"{found:,} rows; revision {file.revision[:10]}")
+
+
+def _download_again(file: PublishedFile) -> str:
+    if file.kept.is_file():
+        return f"Delete this file, and repeat: it is downloaded again.\n{file.kept}"
+    return "Connect to the network, and repeat."
