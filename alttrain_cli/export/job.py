@@ -19,6 +19,7 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.folder_state import FolderState
+from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.new_folder import check_free, hidden_folder, publish
 from alttrain_cli.storage.run import Run
@@ -115,7 +116,7 @@ def check_proofs(exports: Sequence[Export]) -> None:
             raise GateError(f"{one.folder}: the proof failed. {'; '.join(one.problems)}.")
 
 
-def _write(job: ExportJob, folders: Sequence[Path], progress: Progress) -> tuple["Probes", str | None]:
+def _write(job: ExportJob, folders: Sequence[Path], progress: Progress) -> tuple["Probes", Licence | None]:
     """Write the formats that need the trained model; return its completions and its base's licence."""
     with progress.status(f"Loading {job.run.path} ..."), capture_output(None):
         from alttrain_cli.engine.load import load_target
@@ -148,7 +149,7 @@ def _prove(job: ExportJob, one: Format, folder: Path, probes: "Probes", progress
 
 
 def _publish(
-    job: ExportJob, one: Format, hidden: Path, proofs: Sequence[Proof], licence: str | None
+    job: ExportJob, one: Format, hidden: Path, proofs: Sequence[Proof], licence: Licence | None
 ) -> Export:
     """Add proof, card and recipe, and give the folder its name: a marked one if a proof failed."""
     made = Export(job.out / one.name, proofs, one.next_step(job.out / one.name))

@@ -5,7 +5,11 @@ from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError, first_line
 from alttrain_cli.network import is_offline
+from alttrain_cli.runs.model_card import NAME as CARD
 from alttrain_cli.storage.names import is_hub_id
+
+# The card is checked by the hub before a file is uploaded. The error is a plain ValueError.
+_CARD_REFUSED = "Invalid metadata in README.md"
 
 
 def check_repository(repo: str) -> None:
@@ -47,7 +51,18 @@ def push(folder: Path, repo: str) -> str:
         info = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Export of alttrain")
     except Exception as error:
         again = shlex.join(["hf", "upload", repo, str(folder)])
+        if str(error).startswith(_CARD_REFUSED):
+            raise AlttrainError(
+                f"{folder} is complete, but the hub refuses its card: {_in_one_sentence(error)} "
+                f"Correct the first lines of {folder / CARD}, then run: {again}"
+            ) from None
         raise AlttrainError(
             f"{folder} is complete, but the upload failed: {first_line(error)} Try again: {again}"
         ) from None
     return str(info.repo_url)
+
+
+def _in_one_sentence(error: Exception) -> str:
+    """Return a heading and the list below it as one sentence."""
+    heading, *reasons = [line.strip("-. ") for line in str(error).splitlines() if line.strip("-. ")]
+    return f"{heading}: {'; '.join(reasons)}." if reasons else f"{heading}."

@@ -12,6 +12,7 @@ from alttrain_cli.runs.reproduction import hub_id_of, overrides, reproduce
 from alttrain_cli.runs.scores import Scores, ScoreSuite, read_scores
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.reading import encodable
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.storage.run_records import Manifest
@@ -54,13 +55,13 @@ class ModelCard:
     manifest: Manifest
     data: DataManifest | None
     scores: Scores | None
-    licence: str | None
+    licence: Licence | None
     proof: Sequence[str] = ()
     calibration: str = ""  # in words
 
     @classmethod
     def of(
-        cls, run: Run, recipe: Recipe, library: str, licence: str | None, proof: Sequence[str] = ()
+        cls, run: Run, recipe: Recipe, library: str, licence: Licence | None, proof: Sequence[str] = ()
     ) -> "ModelCard":
         manifest = run.manifest()
         data = read_data_manifest(manifest.data, run.path) if manifest.data else None
@@ -93,7 +94,7 @@ class ModelCard:
         if hub_id := hub_id_of(self.recipe.model.name):
             values |= {"base_model": hub_id, "base_model_relation": relation}
         if self.licence:
-            values["license"] = self.licence
+            values |= self.licence.metadata()
         return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---"])
 
     @property
@@ -112,7 +113,7 @@ class ModelCard:
     def _training(self) -> str:
         manifest, model = self.manifest, self.recipe.model
         commit = f" at commit {manifest.base.commit}" if manifest.base and manifest.base.commit else ""
-        licence = self.licence or "not stated where alttrain looks; see the base model's page"
+        licence = str(self.licence or "not stated where alttrain looks; see the base model's page")
         system = repr(model.system) if model.system else "none"
         system = "that of the chat template" if model.system is None else system
         rows: list[tuple[str, str]] = [
