@@ -12,7 +12,7 @@ from alttrain_cli import console
 from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.export.job import Export
 from alttrain_cli.export.probes import Probes
-from alttrain_cli.export.proof import NEAR_TIE, Proof, prove
+from alttrain_cli.export.proof import NEAR_TIE, QUANTISED_LEAD, Proof, prove
 from alttrain_cli.structure.template import Template
 from tests import families
 
@@ -115,9 +115,44 @@ def test_the_sections_count_in_the_order_in_which_they_were_trained() -> None:
 
 
 def test_quantised_weights_explain_a_difference() -> None:
-    proof = prove(probes(), Exported(STRUCTURED.replace("Sure", "Yes"), lead=9, quantised=True))
+    proof = prove(probes(), Exported(STRUCTURED.replace("Sure", "Yes"), lead=0.6, quantised=True))
     assert proof.differences[0].cause == "quantised weights"
     assert not proof.problems
+
+
+@pytest.mark.parametrize(
+    ("leads", "fails"),
+    [
+        ((QUANTISED_LEAD + 0.1, QUANTISED_LEAD + 0.1), True),
+        ((QUANTISED_LEAD + 0.1, QUANTISED_LEAD - 0.1), False),  # half of them
+        ((QUANTISED_LEAD - 0.1, QUANTISED_LEAD - 0.1), False),
+    ],
+)
+def test_quantised_weights_that_write_gibberish_fail_also_without_sections_to_compare(
+    leads: tuple[float, float], fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gibberish = Exported("xq xq xq", quantised=True)
+    left = iter(leads)
+    monkeypatch.setattr(gibberish, "lead", lambda *_: next(left))
+    proof = prove(probes(tuned=FLAT, base=""), gibberish)
+    assert any("quantised weights explain" in one for one in proof.problems) is fails
+    causes = [
+        "more than quantised weights explain" if one > QUANTISED_LEAD else "quantised weights"
+        for one in leads
+    ]
+    assert [one.cause for one in proof.differences] == causes
+
+
+@pytest.mark.parametrize("tuned", [FLAT, STRUCTURED])
+def test_a_structure_that_could_not_be_compared_is_stated(
+    tuned: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof = prove(probes(tuned=tuned, base=""), Exported(tuned, quantised=True))
+    console.print_exports([Export(Path("out"), [proof], "")])
+    unknown = tuned == FLAT
+    assert ("structure not compared" in proof.in_words()[-1]) is unknown
+    assert ("structure: not compared" in " ".join(capsys.readouterr().out.split())) is unknown
+    assert proof.record()["structure_compared"] is not unknown
 
 
 def test_the_cause_of_a_difference_is_shown_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:

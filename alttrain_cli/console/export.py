@@ -62,5 +62,8 @@ def _lines(proof: "Proof") -> Iterator[tuple[str, object]]:
         yield ("", f"and {more} more, in export.json")
     if proof.unlike_base is not None:
         yield ("base:", f"{proof.unlike_base} of {n} completions differ from the base model's")
-    yield ("structure:", f"{proof.structured} of {n} have all sections; before {proof.tuned_structured}")
+    if proof.structure_compared:
+        yield ("structure:", f"{proof.structured} of {n} have all sections; before {proof.tuned_structured}")
+    else:
+        yield ("structure:", "not compared: before, no completion had all sections")
     yield ("proof:", "; ".join(proof.problems) or "passed")
