@@ -660,7 +660,8 @@ def test_steps_that_were_timed_are_planned_within_a_quarter_and_evaluations_afte
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time_plan, "cpu_rate", lambda hidden, measure: 233e9)  # of that day
-    place = open_study("smoke", ("train.set.generation.max_new_tokens=256",), None)
+    of_that_day = ("sizes=[96]", "eval.limit=8", "train.set.generation.max_new_tokens=256")
+    place = open_study("smoke", of_that_day, None)
     of_kind = {"train": TRAINED, "eval": EVALUATED}
     took = {
         step.key: float(next(took for name, took in of_kind[step.kind].items() if name in step.title))
