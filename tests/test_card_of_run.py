@@ -11,15 +11,19 @@ import yaml
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine.licence import licence_of
 from alttrain_cli.engine.source import ModelSource
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.runs.reproduction import reproduce
+from alttrain_cli.storage.data_manifest import DataManifest
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
-from alttrain_cli.storage.run_records import BaseRecord, DataRecord, LossRecord, RefusalRecord
+from alttrain_cli.storage.run_records import BaseRecord, DataRecord, LossRecord, Manifest, RefusalRecord
+from alttrain_cli.training.rows import TrainingRows
+from alttrain_cli.training.run_setup import initial_manifest
 from tests.samples import TRACE, put
 from tests.scorecards import before_and_after, card_of
 from tests.test_help import context_of
@@ -213,6 +217,60 @@ def test_the_command_for_the_data_builds_the_same_rows(
     line = next(line for line in card(run).splitlines() if line.startswith("alttrain build-data"))
     CliRunner().invoke(app, shlex.split(line)[1:])
     assert Path("data.jsonl").read_bytes() == rows
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_run_keeps_where_its_rows_come_from_also_when_it_is_resumed_and_moved(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_deleted: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--source", "starter:harmful=8,benign=4", "--seed", "5")
+    CliRunner().invoke(app, ["build-data", *words, "--out", "rows.jsonl"])
+    rows = TrainingRows.read(Path("rows.jsonl"))
+    run.update_manifest(**initial_manifest(RECIPE, rows, (), Manifest.missing()))
+    if is_deleted:
+        Path("rows.manifest.json").unlink()
+    run.update_manifest(**initial_manifest(RECIPE, rows, (), run.manifest()))
+    Path("rows.jsonl").unlink()
+    kept = run.manifest_path.read_text()
+    assert not [row.id for row in rows.rows if row.prompt in kept or row.understanding[:20] in kept]
+    moved = Run(run.path.rename(tmp_path / "moved"))
+    assert "| source | starter: 12 rows, style alttrain, annotator template |" in card(moved)
+    assert f"alttrain build-data {' '.join(words)} --out data.jsonl" in card(moved)
+
+
+def test_the_manifest_of_other_rows_is_not_kept(tmp_path: Path) -> None:
+    put(tmp_path / "d.jsonl", *(row.model_dump() for row in starter_rows("train")[:2]))
+    write_json(tmp_path / "d.manifest.json", {"sha256": "other", "sources": [{"name": "starter"}]})
+    rows = TrainingRows.read(tmp_path / "d.jsonl", allow_one_label=True)
+    record = initial_manifest(RECIPE, rows, (), Manifest.missing())["data"]
+    assert "manifest" not in record.record()
+
+
+SOURCES: list[tuple[dict[str, Any], str]] = [
+    # what data.manifest.json says of a source, and the words that build its rows again
+    ({"name": "me/set", "revision": "abc", "wanted": 9}, "--source me/set@abc:9"),
+    ({"name": "safechain", "revision": "abc", "sha256": "0"}, "--source safechain"),
+    ({"name": "a.csv", "columns": {"prompt": "q"}, "label": "harmful"}, "--source a.csv --columns prompt=q --label harmful"),
+    (
+        {"name": "a.csv", "annotator": "org/big", "trust": "label"},
+        "--source a.csv --annotator endpoint --on-disagreement label --base-url http://localhost:8000/v1 --model org/big",
+    ),
+    (
+        {"name": "a.csv", "annotator": "template", "traces": "small"},
+        "--source a.csv --generate-traces endpoint --base-url http://localhost:8000/v1 --model small",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "words"), SOURCES)
+def test_the_command_for_the_data_names_what_decided_its_rows(
+    run: Run, source: dict[str, Any], words: str
+) -> None:
+    manifest = DataManifest.model_validate({"seed": 7, "sources": [source]})
+    line = next(reproduce(RECIPE, run.manifest(), manifest))
+    assert line == f"alttrain build-data {words} --seed 7 --out data.jsonl"
+    context_of(shlex.split(line)[1:], lenient=False)
 
 
 def test_names_of_others_are_no_markup(run: Run) -> None:

@@ -188,6 +188,11 @@ PLAYED = {
         ),
         (MANIFEST, {**EARLIER, "overrides": "a"}, "overrides: must be a list, not 'a'"),
         (MANIFEST, {**EARLIER, "data": {"path": "", "sha256": ""}}, "data.path: must have at least 1 character, not ''"),
+        (
+            MANIFEST,
+            {**EARLIER, "data": {"path": "d", "sha256": "", "manifest": {"sources": [{"rows": 1}]}}},
+            "data.manifest.sources.0.name: the key is missing",
+        ),
         (DIALOGUE, PLAYED, "attempts.0.messages: must have at least 1 item, not []"),
         (DIALOGUE, {**PLAYED, "attempts": {}}, "attempts: must be a list"),
     ],

@@ -208,7 +208,12 @@ def test_commands_in_messages_about_a_run_with_a_space_in_its_path_work_in_a_she
 
 
 def test_a_run_in_detail_at_80_columns(tmp_path: Path) -> None:
-    run = make("runs/smollm2-135m-1", probes=PROBES, overrides=["train.seed=7"])
+    sources = [
+        {"name": "starter", "samples": 1500, "rows": 1500, "style": "alttrain", "annotator": "template"},
+        {"name": "own.csv", "sha256": "9f" * 32, "rows": 50, "dropped": 2, "style": "alttrain", "annotator": "me/big"},
+    ]  # fmt: skip
+    data = {**TRAINED["data"], "manifest": {"seed": 1995, "sources": sources}}
+    run = make("runs/smollm2-135m-1", probes=PROBES, overrides=["train.seed=7"], data=data)
     evaluate(run, tmp_path / "sides")
     screen("run", alttrain("runs", "show", run))
 

@@ -139,6 +139,8 @@ def _origin(entry: "RunEntry") -> Iterator[tuple[str, object]]:
     if data:
         labels = ", ".join(f"{count} {label}" for label, count in sorted(data.labels.items()))
         yield "data:", f"{data.path}: {data.rows:,} rows ({labels}), sha256 {data.sha256[:12]}"
+    if found := entry.data_manifest:
+        yield from (("source:", f"{source.name}: {source.in_words(digits=12)}") for source in found.sources)
     if manifest.begun:
         yield "started:", manifest.begun.replace("T", " ")
         software = f"alttrain {manifest.alttrain}, Python {manifest.python}"

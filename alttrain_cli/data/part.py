@@ -146,6 +146,8 @@ class Part:
             "chosen": self.size,
             "rows": self.rows,
             "dropped": self.dropped,
+            **({"columns": dict(config.reader.columns)} if config.reader.columns else {}),
+            **({"label": config.reader.label} if config.reader.label else {}),
             "style": config.style,
             "annotator": config.annotator.name,
             **({"trust": config.trust} if config.trust else {}),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.runs.scores import HeldOutTally, Scores, Tally, read_scores
+from alttrain_cli.storage.data_manifest import DataManifest
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run import KNOWN, Run, RunState
 from alttrain_cli.storage.run_records import Manifest
@@ -62,6 +63,12 @@ class RunEntry:
             return None
         return HeldOutTally(probes.refused.get(label, 0), probes.asked[label])
 
+    @property
+    def data_manifest(self) -> DataManifest | None:
+        """Where its rows come from; None if build-data did not make them, or that is no longer known."""
+        data = self.manifest.data
+        return data.manifest_for(self.path) if data else None
+
     @cached_property
     def bytes(self) -> int:
         """The size of all its files."""
@@ -73,10 +80,13 @@ class RunEntry:
             "harmful_refused": self.refused("harmful"),
             "benign_refused": self.refused("benign"),
         }
+        facts = self.manifest.model_dump(include=_SHOWN, exclude_unset=True)
+        if found := self.data_manifest:
+            facts["data"]["manifest"] = found.model_dump(exclude_unset=True)
         return {
             "run": str(self.path),
             "state": self.state.value,
-            **self.manifest.model_dump(include=_SHOWN, exclude_unset=True),
+            **facts,
             "evaluated": self.scores is not None,
             **{name: tally and tally._asdict() for name, tally in tallies.items()},
             "bytes": self.bytes,

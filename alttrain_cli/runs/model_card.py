@@ -7,10 +7,10 @@ from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.runs.data_manifest import DataManifest, read_data_manifest
 from alttrain_cli.runs.reproduction import hub_id_of, overrides, reproduce
 from alttrain_cli.runs.scores import Scores, ScoreSuite, read_scores
 from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.storage.data_manifest import DataManifest
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.reading import encodable
@@ -64,7 +64,7 @@ class ModelCard:
         cls, run: Run, recipe: Recipe, library: str, licence: Licence | None, proof: Sequence[str] = ()
     ) -> "ModelCard":
         manifest = run.manifest()
-        data = read_data_manifest(manifest.data, run.path) if manifest.data else None
+        data = manifest.data.manifest_for(run.path) if manifest.data else None
         scores = read_scores(run.path)
         name, found = run.path.resolve().name, _calibration(run)
         return cls(name, library, recipe, manifest, data, scores, licence, proof, found)
@@ -135,8 +135,7 @@ class ModelCard:
             labels = ", ".join(f"{count} {label}" for label, count in data.labels.items())
             yield ("data", f"{Path(data.path).name}: {data.rows} rows ({labels}), SHA-256 {data.sha256}")
         for source in self.data.sources if self.data else ():
-            how = f"style {source.style}, annotator {source.annotator}"
-            yield ("source", f"{Path(source.name).name}: {source.rows} rows, {how}")
+            yield ("source", f"{Path(source.name).name}: {source.in_words()}")
 
     def _measured(self) -> Iterator[str]:
         if probes := self.manifest.probes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.recipe.layers import shipped_recipes
 from alttrain_cli.recipe.model import Recipe
-from alttrain_cli.runs.data_manifest import DataManifest
+from alttrain_cli.storage.data_manifest import DataManifest, SourceRecord
 from alttrain_cli.storage.reading import is_folder
 from alttrain_cli.storage.run import EXPORTED_RECIPE
 from alttrain_cli.storage.run_records import Manifest
@@ -17,7 +17,7 @@ _NAME = "model.name="
 
 def reproduce(recipe: Recipe, manifest: Manifest, data: DataManifest | None) -> Iterator[str]:
     """Yield three commands: the data, the training, the evaluation."""
-    given = shlex.join([*_build_words(data), *_label_words(manifest)]) if data else "--source FILE --seed N"
+    given = shlex.join(_build_words(data, manifest)) if data else "--source FILE --seed N"
     yield f"alttrain build-data {given} --out data.jsonl"
     name, changes = EXPORTED_RECIPE, ""
     if _is_shipped(recipe, manifest):
@@ -45,18 +45,33 @@ def _settings(recipe: Recipe) -> Recipe:
     return recipe.without_data().changed({"model": {"revision": None}})
 
 
-def _build_words(data: DataManifest) -> Iterator[str]:
+def _build_words(data: DataManifest, manifest: Manifest) -> Iterator[str]:
     for one in data.sources:
         yield from ("--mix" if one.is_mixed else "--source", one.word)
-    for style in {one.style for one in data.sources if not one.is_mixed and one.style} - {"alttrain"}:
-        yield from ("--style", style)
+    columns = {ours: theirs for one in data.sources for ours, theirs in one.columns.items()}
+    if columns:
+        yield from ("--columns", ",".join(f"{ours}={theirs}" for ours, theirs in columns.items()))
+    own = next((one for one in data.sources if not one.is_mixed), None)  # all of them have these in common
+    if own:
+        yield from _how_written(own, manifest)
     yield from ("--seed", str(data.seed))
 
 
-def _label_words(manifest: Manifest) -> list[str]:
-    """Return the label that was given: only so can rows have an unknown one."""
+def _how_written(source: SourceRecord, manifest: Manifest) -> Iterator[str]:
     labels = manifest.data.labels if manifest.data else {}
-    return ["--label", "unknown"] if labels.get("unknown") else []
+    if label := source.label or ("unknown" if labels.get("unknown") else ""):  # else no row could have it
+        yield from ("--label", label)
+    if source.style not in ("", "alttrain"):
+        yield from ("--style", source.style)
+    model = source.annotator if source.annotator not in ("", "template") else ""
+    if model:
+        yield from ("--annotator", "endpoint")
+    if source.trust:
+        yield from ("--on-disagreement", source.trust)
+    if source.traces:
+        yield from ("--generate-traces", "endpoint")
+    if served := model or source.traces:  # a model that was on this machine can also be served
+        yield from ("--base-url", "http://localhost:8000/v1", "--model", served)
 
 
 def overrides(manifest: Manifest) -> list[str]:

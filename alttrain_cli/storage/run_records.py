@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+from alttrain_cli.storage.data_manifest import DataManifest, read_data_manifest
 from alttrain_cli.storage.record_reader import KEEP, Count
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -23,17 +24,22 @@ class Record(BaseModel):
 
 
 class DataRecord(Record):
-    """The data file that a run was trained on."""
+    """The data file that a run was trained on. `manifest` is None for rows that build-data did not make."""
 
     path: Annotated[str, Field(min_length=1)]
     sha256: str
     rows: Count = 0
     labels: Counts = {}
+    manifest: DataManifest | None = None
 
     def places(self, run: Path) -> list[Path]:
         """Return where the file may be: its path is that of this folder, or of one above the run."""
         folders = (Path(), *run.absolute().parents, *run.resolve().parents)
         return list(dict.fromkeys(folder / self.path for folder in folders))
+
+    def manifest_for(self, run: Path) -> DataManifest | None:
+        """Return the data's manifest; a run of an earlier version has it beside its data, not in itself."""
+        return self.manifest or read_data_manifest(self.places(run), self.sha256)
 
     @property
     def lacks_a_label(self) -> bool:

@@ -14,6 +14,7 @@ from alttrain_cli.engine.source import check_max_length
 from alttrain_cli.errors import RecipeError, RunError
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.checkpoints import finished_steps
+from alttrain_cli.storage.data_manifest import read_data_manifest
 from alttrain_cli.storage.files import explain_write_errors
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import BaseRecord, DataRecord, Manifest, WordsRecord
@@ -133,6 +134,15 @@ def installed_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in (*LIBRARIES, "trl")}
 
 
+def _data_record(data: TrainingRows, before: Manifest) -> DataRecord:
+    """Return what the run keeps of its data, which may be moved or deleted, also before it is resumed."""
+    found = read_data_manifest([data.path], data.sha256) or (before.data and before.data.manifest)
+    record = DataRecord(
+        path=str(data.path), sha256=data.sha256, rows=len(data.rows), labels=dict(data.labels)
+    )
+    return record.model_copy(update={"manifest": found}) if found else record
+
+
 def initial_manifest(
     recipe: Recipe, data: TrainingRows, overrides: Sequence[str], before: Manifest
 ) -> dict[str, Any]:
@@ -150,9 +160,7 @@ def initial_manifest(
         "recipe": recipe.name,
         "overrides": before.overrides if before.data else list(overrides),
         "seed": recipe.train.seed,
-        "data": DataRecord(
-            path=str(data.path), sha256=data.sha256, rows=len(data.rows), labels=dict(data.labels)
-        ),
+        "data": _data_record(data, before),
         "order": data.order,
         "verdict_words": WordsRecord(harmful=words.harmful, benign=words.benign),
         "status": "started",
