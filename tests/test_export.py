@@ -204,13 +204,17 @@ def test_the_exported_template_holds_the_recipes_system_text(
 def test_the_adapter_is_exported_with_the_template_of_training_and_its_base_by_name(
     r1: Run, tmp_path: Path
 ) -> None:
-    done = run("export", r1.path, "--format", "adapter,merged", "--json", "--out", tmp_path)
+    words = ("export", r1.path, "--format", "adapter,merged", "--json", "--out", tmp_path)
+    planned = result_of(run(*words, "--dry-run").stdout)["planned"]
+    done = run(*words)
     assert done.exit_code == 0, done.output
     printed = {Path(one.pop("folder")): one for one in result_of(done.stdout)["exports"]}
     assert printed == {
         folder: json.loads((folder / "export.json").read_text()) for folder in tmp_path.iterdir()
     }
     assert {path.name for path in tmp_path.iterdir()} == {"adapter", "merged"}
+    for one in planned:  # what an upload would send
+        assert sorted(one["files"]) == sorted(path.name for path in Path(one["folder"]).iterdir())
     found = proof(tmp_path / "adapter")
     assert (found["same"], found["wrong_ids"]) == (8, 0)
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())

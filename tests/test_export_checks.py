@@ -1,9 +1,11 @@
 """What an export refuses before it loads a model, and what a dry run shows: one line each, nothing written."""
 
+import hashlib
 import json
 import os
 import shutil
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from alttrain_cli.export import llama_process, push
 from alttrain_cli.export.gguf import QUANTISED, GgufFormat
 from alttrain_cli.export.preflight import SPARE, check_room
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import BaseRecord
+from tests.hub import TOKEN, Hub, Refusal, hub_server
 
 SHAPE = ("model.shape=null", "model.package=null")
 
@@ -272,41 +277,27 @@ def test_an_adapter_of_a_full_fine_tune(tmp_path: Path, run: Run) -> None:
     refused(export(run.path, "--format", "adapter"), "--format merged")
 
 
-class Hub:
-    """The hub, as far as an upload needs it."""
-
-    calls: list[tuple[str, Any]]
-    error: Exception | None
-
-    def whoami(self) -> None:
-        if self.error:
-            raise self.error
-
-    def create_repo(self, repo: str, **options: Any) -> None:
-        self.calls.append((repo, options))
-
-    def upload_folder(self, *, repo_id: str, folder_path: Path, **_: Any) -> Any:
-        if self.error:
-            raise self.error
-        self.calls.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
-        return namedtuple("info", "repo_url")("https://hub/me/x")
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
-    fake = type("Fake", (Hub,), {"calls": [], "error": None})
-    monkeypatch.setattr("huggingface_hub.HfApi", fake)
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_x")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    return fake
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The real client of the hub, and a strict hub on loopback."""
+    from huggingface_hub import constants
+
+    for name in ("HF_HUB_OFFLINE", "ALTTRAIN_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
+    with hub_server() as found:
+        monkeypatch.setattr(constants, "ENDPOINT", found.url)
+        yield found
 
 
 def test_a_dry_run_says_whether_a_token_is_there_and_a_real_one_asks_for_it_first(
-    run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = export(run.path, "--push", "me/x", "--dry-run")
     assert "token: found." in " ".join(done.output.split())
-    assert "hf_x" not in done.output
+    assert TOKEN not in done.output
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     done = export(run.path, "--push", "me/x", "--dry-run")
     assert done.exit_code == 0, done.output
@@ -316,55 +307,87 @@ def test_a_dry_run_says_whether_a_token_is_there_and_a_real_one_asks_for_it_firs
 
 
 def test_a_hub_that_cannot_be_reached_or_must_not_be(
-    run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.error = OSError("no route")
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
+    refused(export(run.path, "--push", "me/x"), "the hub refuses the token")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens
     refused(export(run.path, "--push", "me/x"), "cannot be reached")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     refused(export(run.path, "--push", "me/x"), "HF_HUB_OFFLINE")
 
 
 def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(
-    run: Run, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     done = export(run.path, "--push", "me/x", "--dry-run")
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
-    files = "model.safetensors", "README.md, training-recipe.yaml"
+    files = "model.safetensors", "README.md, training-recipe.yaml, export.json"
     for words in ("export/merged", *files, "me/x (private if it is new)", "## Not tested"):
         assert words in said, words
     assert done.output.splitlines()[-1] == f"next: alttrain export {run.path} --push me/x"
     card = done.output.partition("---")[2].splitlines()
     assert all(len(line) <= 80 or line.startswith(("alttrain ", "next: ")) for line in card)
     assert "GiB free, 0.1 GiB needed" in said
-    assert hub.calls == []
+    assert hub.paths == []
 
 
-def test_an_upload_is_private_and_holds_the_whole_folder(tmp_path: Path, hub: type[Hub], run: Run) -> None:
-    folder = tmp_path / "merged"
+@pytest.fixture
+def exported(run: Run, tmp_path: Path) -> Path:
+    """A folder as an export leaves it: with a real card, a binary file, and one of text."""
+    folder = tmp_path / "my run"
     folder.mkdir()
-    (folder / "README.md").touch()
-    assert push.push(folder, "me/x") == "https://hub/me/x"
-    assert hub.calls == [("me/x", {"private": True, "exist_ok": True}), ("me/x", ["README.md"])]
+    ModelCard.of(run, Recipe.of_run(run), "transformers", Licence("apache-2.0")).save(folder)
+    (folder / "model.safetensors").write_bytes(os.urandom(100_000))
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
 
 
-def test_an_upload_that_fails_names_the_folder_and_the_next_step(
-    tmp_path: Path, hub: type[Hub], run: Run
+@pytest.mark.parametrize("is_xet", [True, False])
+def test_the_real_client_uploads_the_whole_folder_into_a_private_repository(
+    exported: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, *, is_xet: bool
 ) -> None:
-    hub.error = OSError("quota")
-    with pytest.raises(push.AlttrainError, match=r"is complete.*quota.*hf upload me/x '.*my run'$"):
-        push.push(tmp_path / "my run", "me/x")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", not is_xet)
+    files = {path.name: path.read_bytes() for path in exported.iterdir()}
+    assert push.push(exported, "me/x") == f"{hub.url}/me/x"
+    assert hub.refused == []
+    (name, found), *others = hub.repositories.items()
+    assert (name, found.visibility, others) == ("me/x", "private", [])
+    assert [one["files"] for one in found.commits] == [
+        sorted(files)
+    ]  # one commit: it is there in full or not
+    large = files["model.safetensors"]
+    wanted = {"model.safetensors": hashlib.sha256(large).hexdigest()} if is_xet else {}
+    assert found.files == {**files, **wanted}
+    assert hub.stored >= (len(large) if is_xet else 0)
+    (exported / "tokenizer.json").write_text('{"new": 1}')
+    push.push(exported, "me/x")  # into the one that exists
+    assert found.files["tokenizer.json"] == b'{"new": 1}'
+
+
+def test_an_upload_that_fails_names_the_folder_and_the_next_step(exported: Path, hub: Hub) -> None:
+    full = Refusal("Private repository storage limit reached", 403)
+    hub.fault = lambda line: full if "/commit/" in line else None
+    with pytest.raises(push.AlttrainError, match=r"is complete.*storage limit.*hf upload me/x '.*my run'$"):
+        push.push(exported, "me/x")
 
 
 def test_a_card_that_the_hub_refuses_is_shown_with_every_reason_and_must_be_corrected(
-    tmp_path: Path, hub: type[Hub], run: Run
+    exported: Path, hub: Hub
 ) -> None:
-    reasons = '- "license" must be one of [apache-2.0, other]\n- "tags" must be an array'
-    hub.error = ValueError(f"Invalid metadata in README.md.\n{reasons}")
+    text = (exported / "README.md").read_text()
+    text = text.replace('license: "apache-2.0"', "license: own").replace(
+        "library_name: ", "library_name: 1 #"
+    )
+    (exported / "README.md").write_text(text)
     with pytest.raises(push.AlttrainError) as refusal:
-        push.push(tmp_path / "merged", "me/x")
-    said = 'README.md: "license" must be one of [apache-2.0, other]; "tags" must be an array. Correct'
+        push.push(exported, "me/x")
+    said = 'README.md: "library_name" must be a string; "license" must be one of [apache-2.0, '
     assert said in str(refusal.value)
-    assert f"{tmp_path / 'merged' / 'README.md'}, then run: hf upload me/x" in str(refusal.value)
+    assert f"Correct the first lines of {exported / 'README.md'}, then run: hf upload me/x" in str(
+        refusal.value
+    )
     assert "Try again" not in str(refusal.value)
+    assert hub.repositories["me/x"].commits == []

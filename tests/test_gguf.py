@@ -13,6 +13,7 @@ from alttrain_cli.engine.llama_cpp import PACKAGE
 from alttrain_cli.errors import ModelError
 from alttrain_cli.export.llama_process import LlamaProcess, convert
 from alttrain_cli.recipe.model import Recipe
+from tests.command_lines import result_of
 from tests.trained import write_run_of
 
 pytestmark = [
@@ -30,21 +31,15 @@ def exported(first_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     changes = (f"model.name={first_layers}", "model.package=null", "model.shape=null")
     recipe = Recipe.load("smollm2-135m", (*changes, "generation.max_new_tokens=16", "lora.r=4"))
     run = write_run_of(recipe, folder / "my run", strength=0.02)
-    done = CliRunner().invoke(
-        app,
-        [
-            "export",
-            str(run.path),
-            "--format",
-            "ollama",
-            "--quantize",
-            "f16,q8_0,q4_k_m",
-            "--out",
-            str(folder / "out"),
-        ],
-    )
+    words = ["export", str(run.path), "--format", "ollama", "--quantize", "f16,q8_0,q4_k_m"]
+    words += ["--out", str(folder / "out")]
+    planned = CliRunner().invoke(app, [*words, "--dry-run", "--json"])
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    return folder / "out" / "gguf"
+    (plan,) = result_of(planned.stdout)["planned"]
+    found = folder / "out" / "gguf"
+    assert sorted(plan["files"]) == sorted(path.name for path in found.iterdir())
+    return found
 
 
 def proofs(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from alttrain_cli.console.terminal import out, plain, print_lines, print_next
-from alttrain_cli.storage.run import EXPORTED_RECIPE
 
 if TYPE_CHECKING:
     from alttrain_cli.export.job import Export, ExportJob
@@ -27,8 +26,7 @@ def print_planned_exports(job: "ExportJob", disk: str, *, has_token: bool) -> No
         print_lines(
             [
                 ("folder:", job.out / one.name),
-                ("files:", one.files),
-                ("with:", f"README.md, {EXPORTED_RECIPE}"),
+                ("files:", ", ".join(job.files(one))),
                 ("disk:", disk),
             ]
         )

@@ -15,6 +15,9 @@ from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.structure.probing import WireMessage
 
+# Next to the weights of a model in safetensors.
+OF_EVERY_MODEL = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -58,14 +61,15 @@ class Format(Protocol):
     Attributes:
         name: of the format, and of its folder.
         library: what loads the folder, in the words of the hub: peft, transformers or gguf.
-        files: what its folder holds in addition to the model card, in words.
         copies: how often the disk must hold the model's 16-bit weights while the folder is made.
     """
 
     name: str
     library: str
-    files: str
     copies: float
+
+    def files(self, run: Run) -> list[str]:
+        """Return the names of the files in its folder, without those that every export has."""
 
     def check(self, recipe: Recipe) -> None:
         """Find out before anything is loaded what would fail later."""

@@ -15,6 +15,7 @@ from alttrain_cli.export.preflight import check_mergeable
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer
 from alttrain_cli.storage.names import safe_name
+from alttrain_cli.storage.run import Run
 
 PLAIN = ("f32", "f16", "bf16")  # written by the converter itself
 QUANTISED = (
@@ -36,9 +37,12 @@ class GgufFormat(Format):
         quantised = sum(_share(kind) for kind in kinds if kind in QUANTISED)
         self.copies = plain + max(1.0, quantised)  # the merged model goes before anything is quantised
         self._for_ollama = for_ollama
-        self.files = f"a GGUF file of type {', '.join(kinds)}" + (", a Modelfile" if for_ollama else "")
         self._name = ""
         self._renderer: Any = None
+
+    def files(self, run: Run) -> list[str]:
+        names = [_file(_name_of(run), kind) for kind in self._kinds]
+        return [*names, MODELFILE] if self._for_ollama else names
 
     def check(self, recipe: Recipe) -> None:
         find_converter()
@@ -47,7 +51,7 @@ class GgufFormat(Format):
     def write(self, trained: TrainedModel, folder: Path) -> None:
         from alttrain_cli.engine.shared_files import save_merged
 
-        self._name = safe_name(trained.run.path.resolve().name)
+        self._name = _name_of(trained.run)
         self._renderer = trained.loaded.tokenizer
         if self._for_ollama:  # first: a chat template that Ollama cannot have is found before the merge
             with atomic_writer(folder / MODELFILE) as file:
@@ -79,7 +83,15 @@ class GgufFormat(Format):
         return f"llama-server --jinja -m {shlex.quote(str(self._path(folder, self._kinds[0])))}"
 
     def _path(self, folder: Path, kind: str) -> Path:
-        return folder / f"{self._name}-{kind.upper()}.gguf"
+        return folder / _file(self._name, kind)
+
+
+def _name_of(run: Run) -> str:
+    return safe_name(run.path.resolve().name)
+
+
+def _file(name: str, kind: str) -> str:
+    return f"{name}-{kind.upper()}.gguf"
 
 
 def _share(kind: str) -> float:

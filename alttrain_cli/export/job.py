@@ -16,13 +16,14 @@ from alttrain_cli.export.push import check_push, check_repository, push
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.model_card import NAME as CARD
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.folder_state import FolderState
 from alttrain_cli.storage.licence import Licence
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.new_folder import check_free, hidden_folder, publish
-from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.sections import order_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class ExportJob:
         with capture_output(None):  # the embedded model may be converted
             check_base(self.run, self.recipe)
         return check_room(self.recipe, self.out, sum(one.copies for one in self.formats))
+
+    def files(self, one: Format) -> list[str]:
+        """Return the names of the files in the folder of a format, which are those that an upload sends."""
+        return [*one.files(self.run), CARD, EXPORTED_RECIPE, PROOF]
 
     def card(self) -> ModelCard:
         """Return the model card of the first format, without a proof."""

@@ -3,17 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from alttrain_cli.export.format import Format, TrainedModel
+from alttrain_cli.engine.model_files import WHOLE
+from alttrain_cli.export.format import OF_EVERY_MODEL, Format, TrainedModel
 from alttrain_cli.export.in_memory import FolderModel
 from alttrain_cli.export.preflight import check_mergeable
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.storage.run import Run
 
 
 class MergedFormat(Format):
     """Base and adapter as one model."""
 
     name, library, copies = "merged", "transformers", 1.0
-    files = "model.safetensors, config.json, generation_config.json, tokenizer, chat template"
+
+    def files(self, run: Run) -> list[str]:
+        return [WHOLE, "config.json", *OF_EVERY_MODEL]  # a large model's weights have several files
 
     def check(self, recipe: Recipe) -> None:
         check_mergeable(recipe)

@@ -54,7 +54,7 @@ def export(context: typer.Context, options: ExportOptions) -> None:
 
 def _planned(job: ExportJob, room: Room, *, token: bool) -> dict[str, Any]:
     return {
-        "planned": [{"folder": str(job.out / one.name), "files": one.files} for one in job.formats],
+        "planned": [{"folder": str(job.out / one.name), "files": job.files(one)} for one in job.formats],
         "disk": room._asdict(),
         "upload": {"repository": job.repo, "token": token} if job.repo is not None else None,
         "card": job.card().text(),
