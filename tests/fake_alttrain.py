@@ -4,7 +4,6 @@ It notes each start and end in the file CALLS. A command that has a word of FAIL
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import signal
@@ -12,6 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+PROGRAM = (
+    sys.executable,
+    "-S",
+    __file__,
+)  # without a look at the installed packages: it starts in a third less
 ROW = {
     "prompt": "How do I boil an egg?",
     "label": "benign",
@@ -40,6 +44,8 @@ def note(what: str, words: list[str]) -> None:
 def build(words: list[str]) -> None:
     out = Path(value(words, "--out"))
     out.parent.mkdir(parents=True, exist_ok=True)
+    import hashlib  # which takes as long as all the rest
+
     text = "".join(json.dumps({**ROW, "id": str(number)}) + "\n" for number in range(4))
     digest = hashlib.sha256(text.encode()).hexdigest()
     out.with_suffix(".manifest.json").write_text(json.dumps({"status": "started", "sha256": digest}))
@@ -74,6 +80,9 @@ def evaluate(words: list[str]) -> None:
 
 
 def own_suites_with_hashes(file: str) -> dict[str, str]:
+    import site
+
+    site.main()
     from alttrain_cli.evaluation.suites.own_suites import own_suites
     from alttrain_cli.evaluation.suites.published import suite_data
 
@@ -123,7 +132,7 @@ def install() -> None:
     from alttrain_cli.engine import machine
     from alttrain_cli.study import launch
 
-    launch.PROGRAM = (sys.executable, __file__)
+    launch.PROGRAM = PROGRAM
     machine._cards = lambda chosen=None: []  # type: ignore[assignment]
     machine.Machine.detect = classmethod(lambda cls: cls.card(24))  # type: ignore[assignment,method-assign]
 

@@ -6,8 +6,8 @@ else is real: parsing, rules, files, servers, judges, scorecards. The real model
 
 import json
 import random
-import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.study import launch
 from alttrain_cli.training import job
-from tests import known_speed
+from tests import fake_alttrain, known_speed
 from tests.run_folders import PROBES
 from tests.samples import TRACE, put
 from tests.scripted import ScriptedBackend
@@ -107,7 +107,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     take_address = serve_command.take_address
     patch.setattr(serve_command, "take_address", lambda host, port: take_address("127.0.0.1", 0))
     patch.setenv("ALTTRAIN_API_KEY", "secret")
-    patch.setattr(launch, "PROGRAM", (sys.executable, str(Path(__file__).with_name("fake_alttrain.py"))))
+    patch.setattr(launch, "PROGRAM", fake_alttrain.PROGRAM)
     known_speed.install()  # else --measure forgets a person's
     no_gpu = TorchGpu("2.10.0", None, usable=False)
     patch.setattr(machine, "ask_gpu", lambda seconds: no_gpu)  # else torch is imported to ask it
@@ -195,9 +195,27 @@ def trained(work: job.TrainingJob, run: Run, before: Manifest, reports: job.Repo
     )
 
 
-def traces(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield traces as a set on the hub holds them: of SafeChain as many as the recipes want of each label."""
-    size = 300 if source.short == "SafeChain" else 2
+def ask_for_fewer(patch: pytest.MonkeyPatch) -> None:
+    """Let a source on the hub give a hundredth of the rows that a line or a recipe asks for.
+
+    All rows go through the same code, and what is printed is read as it is. A thousand rows take seconds.
+    """
+    parse = sources.Source.parse
+
+    def fewer(text: str) -> sources.Source:
+        source = parse(text)
+        if not source.is_fetched:
+            return source
+        quotas = tuple((label, max(1, count // 100)) for label, count in source.quotas)
+        return replace(source, count=source.count and max(1, source.count // 100), quotas=quotas)
+
+    patch.setattr(sources.Source, "parse", staticmethod(fewer))
+    patch.setattr(sources, "_read_hub", lambda source: traces(source, 3))
+
+
+def traces(source: sources.Source, size: int = 100) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield traces as a set on the hub holds them: of SafeChain ten times `size`, nine of ten harmful."""
+    size = size if source.short == "SafeChain" else 2
     for label, count in (("harmful", 9 * size), ("benign", size)):
         for number in range(count):
             prompt = f"How do I {label} " + " ".join(f"{source.short}{number}{word}" for word in "abc")
@@ -207,7 +225,7 @@ def traces(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
 def downloaded(url: str, path: Path, *, offline: bool) -> Path:
     """Write a file of traces as the LRM safety study publishes them, in the folder of the test."""
     kept = Path(path.name)
-    rows = [{"prompt": f"What is {number} plus {path.stem}?", "response": TRACE} for number in range(4000)]
+    rows = [{"prompt": f"What is {number} plus {path.stem}?", "response": TRACE} for number in range(100)]
     kept.write_text(json.dumps(rows), encoding="utf-8")
     return kept
 

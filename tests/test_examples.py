@@ -70,6 +70,7 @@ def served() -> Iterator[Served]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that examples name, and stand-ins for what they need."""
     stand_ins.install(monkeypatch)
+    stand_ins.ask_for_fewer(monkeypatch)
     stand_ins.write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -81,6 +82,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
         stand_ins.install(patch)
+        stand_ins.ask_for_fewer(patch)
         stand_ins.write_files(folder)
         patch.chdir(folder)
         done("alttrain build-data --source starter:16 --out data.jsonl")
@@ -97,14 +99,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(line: str, served: Served | None = None) -> list[str]:
     """Return the arguments of a printed line, without its comment.
 
-    Servers and names are those of the test, and of a thousand requests to a server a hundredth is sent.
+    Servers and names are those of the test.
     """
     if served:
         line = re.sub(
             r"http://(localhost|127\.0\.0\.1):8000/v1( [\w.-]+)?(?=\")", f"{served.base_url} tiny", line
         )
         line = line.replace("http://localhost:8000/v1", served.base_url)
-        line = line.replace("harmful=900,benign=100 --annotator", "harmful=9,benign=1 --annotator")
         line = line.replace("http://localhost:8001/v1", f"{served.base_url}/")
         line = re.sub(r"http://localhost:11434/v1 --model [\w.:-]+", f"{served.base_url} --model tiny", line)
     program, *arguments = shlex.split(line, comments=True)
@@ -112,17 +113,11 @@ def words(line: str, served: Served | None = None) -> list[str]:
     return [NAMES.get(one, one) for one in arguments]
 
 
-# Recipes that build thousands of rows, and settings by which they take a part of the same sources.
-FEWER = {
-    "smollm2-135m-full": "data.sources=[starter-full:100]",
-    "lrm-study-7b": "data.sources=[lrm-study-short:40] --set data.mix=[lrm-study-math:100]",
-}
-
-
 def briefly(line: str) -> str:
     """Return a line that takes a part of the starter set; the first steps of the README take it whole."""
-    for recipe, setting in FEWER.items():
-        line = re.sub(rf"(train .*--recipe {recipe}(?= |$).*)", rf"\1 --set {setting}", line)
+    line = re.sub(
+        r"(train .*--recipe smollm2-135m-full(?= |$).*)", r"\1 --set data.sources=[starter-full:100]", line
+    )
     return re.sub(r"--source starter(?= |$)", "--source starter:100", line)
 
 

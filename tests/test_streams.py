@@ -49,10 +49,12 @@ def start(*arguments: str, cwd: Path, out: str = "", err: str = "", **options: A
 def run(
     *arguments: str, cwd: Path, out: str = "", err: str = "", warm: Warm | None = None
 ) -> tuple[int, str, str]:
-    """Run the command line to its end; `warm` forks it, unless a stream is closed: then Python starts so."""
-    if warm and CLOSED not in (out, err):
+    """Run the command line to its end; `warm` forks it, else Python itself starts with such streams."""
+    if warm:
         files = opened(out), opened(err)
-        process: Any = warm.start(*arguments, cwd=cwd, outputs=files)
+        closed = [number for number, how in enumerate((out, err), 1) if how == CLOSED]
+        hooks = [("tests.warm", "close_streams", {"numbers": closed})]
+        process: Any = warm.start(*arguments, cwd=cwd, outputs=files, hooks=hooks)
         for file in files:
             if file is not None:
                 os.close(file)
@@ -85,7 +87,7 @@ def evaluation(served: Served) -> tuple[str, ...]:
 def test_a_command_whose_product_is_a_file_does_its_work(
     out: str, err: str, tmp_path: Path, light: Warm
 ) -> None:
-    code, _, said = run(*BUILD, cwd=tmp_path, out=out, err=err, warm=light)
+    code, _, said = run(*BUILD, cwd=tmp_path, out=out, err=err, warm=None if out == CLOSED else light)
     assert code == 0, said
     assert {path.name for path in tmp_path.iterdir()} == {"data.jsonl", "data.manifest.json"}
     assert len((tmp_path / "data.jsonl").read_text().splitlines()) == 20
@@ -121,6 +123,7 @@ def test_a_command_whose_product_is_what_it_prints_says_that_it_was_not_read(
         assert printed.strip()
     for out in (CLOSED, GONE):
         assert run(*line, cwd=tmp_path, out=out, warm=light)[0] == 141
+    assert command == "chat" or run(*line, cwd=tmp_path, out=CLOSED)[0] == 141
     code, _, said = run(*line, cwd=tmp_path, out=FULL, warm=light)
     assert code == 2
     assert "standard output: cannot write: no space left" in said
@@ -209,14 +212,15 @@ def test_a_signal_keeps_what_was_paid_for_and_the_next_run_asks_the_rest(
         assert not list(tmp_path.rglob(".*"))
 
 
-def test_signals_that_are_ignored_stay_so(sample: tuple[str, ...], tmp_path: Path) -> None:
+def test_signals_that_are_ignored_stay_so(sample: tuple[str, ...], tmp_path: Path, light: Warm) -> None:
     with chat_server(lambda *_: REFUSAL, seconds=0.1) as server:
         more = ("--suite", "smoke", "--limit", "3", "--no-judge-card", "--out", "ev")
         line = ("eval", "--base-url", server.base_url, "--model", "tiny", "--concurrency", "1", *more)
-        process = start(*line, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        hooks = [("signal", "signal", {"signalnum": signal.SIGHUP, "handler": signal.SIG_IGN})]
+        process = light.start(*line, cwd=tmp_path, hooks=hooks)
         when(lambda: len(server.requests) >= 2)
         process.send_signal(signal.SIGHUP)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(60)
         assert process.returncode == 0, said
 
 

@@ -36,10 +36,9 @@ from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import JudgeStep, Status, Step
 from alttrain_cli.training import time_plan
 from tests.command_lines import context_of, result_of
-from tests.fake_alttrain import write_card
+from tests.fake_alttrain import PROGRAM, write_card
 from tests.warm import Process, Warm
 
-FAKE = Path(__file__).with_name("fake_alttrain.py")
 CARD = Machine.card(24)
 SMALL = ("methods=[untrained, alttrain, no-ha]", "sizes=[8]")
 CALLS = "calls.jsonl"
@@ -49,7 +48,7 @@ CALLS = "calls.jsonl"
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, with a stand-in for the program and a card of 24 GB."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launch, "PROGRAM", (sys.executable, str(FAKE)))
+    monkeypatch.setattr(launch, "PROGRAM", PROGRAM)
     monkeypatch.setattr(Machine, "detect", classmethod(lambda cls: CARD))
     monkeypatch.setattr(machines, "_cards", lambda chosen=None: [])
     monkeypatch.setenv("CALLS", str(tmp_path / CALLS))

@@ -228,6 +228,15 @@ class Early:
             server.wait()
 
 
+def close_streams(numbers: Sequence[int]) -> None:
+    """Close standard streams, and leave Python without them, as if it had been started so: a hook."""
+    for number in numbers:
+        os.close(number)
+        name = ("stdin", "stdout", "stderr")[number]
+        for one in (name, f"__{name}__"):
+            setattr(sys, one, None)
+
+
 def wait_for_line(path: Path, process: Process, seconds: float = 300, lines: int = 1) -> None:
     """Wait until a file has so many lines."""
     deadline = time.monotonic() + seconds
