@@ -27,7 +27,10 @@ from tests.command_lines import result_of
 from tests.servers import Served, chat_server
 
 ROOT = Path(__file__).parent.parent
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 NAMES = {"RUN": "runs/smollm2-135m-1", "COMMAND": "train"}  # what a reader puts in
 # Where a command waits for a person: what is on the screen then, and what is typed.
 TYPED = {
@@ -41,7 +44,7 @@ SECONDS = 30
 def in_blocks(text: str) -> list[str]:
     """Return the commands in the indented blocks of a Markdown file, each on one line."""
     joined = re.sub(r"\\\n\s*", "", text)
-    return re.findall(r"^    (alttrain [^\n]*)$", joined, re.MULTILINE)
+    return re.findall(r"^    (alttrain(?: [^\n]*)?)$", joined, re.MULTILINE)
 
 
 def in_sentences(text: str) -> list[str]:
@@ -273,7 +276,9 @@ def of_document(path: Path) -> list[str]:
     return [] if path.name == "log.md" else [*blocks, *in_sentences(text)]
 
 
-@pytest.mark.parametrize("path", [*filter(of_document, DOCS)], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*filter(of_document, DOCS)], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 def test_the_examples_of_the_docs_work(path: Path, here: Path, prepared: Path, served: Served) -> None:
     shutil.copytree(prepared, here, dirs_exist_ok=True)
     for line in of_document(path):
@@ -313,7 +318,7 @@ def test_the_lines_on_top_of_a_study_work(path: Path, here: Path) -> None:
 
 def test_all_paths_and_targets_that_the_docs_name_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for path in (*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "DESIGN.md"):
+    for path in DOCS:
         if path.name == "log.md":
             continue
         text = path.read_text(encoding="utf-8")
