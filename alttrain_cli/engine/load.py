@@ -256,4 +256,5 @@ def _add_lora(model: Any, recipe: Recipe, source: ModelSource) -> Any:
     for config in added.peft_config.values():  # what an adapter that is moved out of its run is known by
         config.base_model_name_or_path = recipe.model.name
         config.revision = source.commit
+    added.create_or_update_model_card = lambda folder: None  # PEFT's: empty, with a path of this machine
     return added

@@ -6,7 +6,6 @@ from typing import Any
 
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.memory import enough_memory
-from alttrain_cli.engine.model_files import CARD
 from alttrain_cli.engine.shared_files import save_tokenizer
 from alttrain_cli.errors import GateError
 from alttrain_cli.storage.files import explain_write_errors
@@ -22,7 +21,6 @@ def save_adapter(loaded: LoadedModel, folder: Path, untrained_logits: Any) -> Ch
     with hidden_folder(folder) as hidden, explain_write_errors(folder):
         loaded.model.save_pretrained(hidden, safe_serialization=True)
         save_tokenizer(loaded, hidden)
-        (hidden / CARD).unlink(missing_ok=True)  # PEFT's placeholder
         shutil.rmtree(folder, ignore_errors=True)  # the same adapter, of a run that was killed after this
         publish(hidden, folder)
     return checks

@@ -129,9 +129,8 @@ def _trainer_class() -> Any:
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
             if not self.ranks.is_first:
                 return
-            with write_checkpoint(self.checkpoints, self.state.global_step) as folder:
+            with write_checkpoint(self.checkpoints, self.state.global_step):
                 super()._save_checkpoint(*arguments, **options)
-                (folder / "README.md").unlink(missing_ok=True)  # PEFT's: empty, with a path of this machine
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """Write none next to the checkpoints: the adapter gets ours when it is finished."""
