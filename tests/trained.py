@@ -20,9 +20,9 @@ def write_run(folder: Path, family: str, kind: str, recipe: str, *overrides: str
     return write_run_of(found, folder / "run", strength=0.3)
 
 
-def load_backend(folder: Path) -> LocalBackend:
-    """Write such a run, with the tokenizer and the recipe of the embedded model, and load it."""
-    run = write_run(folder, "smollm2", "llama", "smollm2-135m")
+def load_backend(folder: Path, family: str = "smollm2") -> LocalBackend:
+    """Write such a run, with the recipe of the embedded model and by default a tokenizer like its own, and load it."""
+    run = write_run(folder, family, "llama", "smollm2-135m")
     with capture_output(None):
         return LocalBackend.load(Target("run", Recipe.of_run(run), run.adapter_path))
 

@@ -348,6 +348,24 @@ def import_engine() -> None:
         get_checkpoint_conversion_mapping("llama")  # of all models, at the first load
 
 
+def do_once() -> None:
+    """Load, save and ask a tiny model: what is the same each time then, templates for one, stays for all commands.
+
+    It trains nothing: once gradients were computed, no process that is forked can compute any.
+    """
+    from contextlib import closing
+
+    from alttrain_cli.backends.base import Request
+    from alttrain_cli.backends.conversation import Conversation
+    from alttrain_cli.recipe.model import Sampling
+    from tests.trained import load_backend
+
+    sampling = Sampling(max_new_tokens=4, do_sample=False)
+    for family in ("r1-llama", "smollm2"):
+        with tempfile.TemporaryDirectory() as folder, closing(load_backend(Path(folder), family)) as backend:
+            [*backend.complete([Request("", Conversation.of("Hi"))], sampling)]
+
+
 def _serve(listener: socket.socket) -> None:
     """Fork until all who came have left."""
     gc.collect()
@@ -426,4 +444,5 @@ if __name__ == "__main__":
     import_commands()
     if sys.argv[1] == "engine":
         import_engine()
+        do_once()
     _serve(socket.socket(fileno=int(sys.argv[2])))
