@@ -310,10 +310,15 @@ def test_a_model_alone_has_a_page_without_a_baseline(tmp_path: Path) -> None:
     assert ">baseline<" not in html
 
 
+@pytest.fixture(scope="module")
+def plain(full_card: dict[str, Any]) -> Reader:
+    """What a page is made of whose texts are plain."""
+    return Reader("".join(page(fill(full_card, "plain"), [entry("plain")])))
+
+
 @settings(max_examples=50, deadline=None)
 @given(text=st.one_of(st.sampled_from(NASTY), st.text(), st.text("</>\"'&!-scriptymg{}%")))
-def test_any_text_stays_text(full_card: dict[str, Any], text: str) -> None:
-    plain = Reader("".join(page(fill(full_card, "plain"), [entry("plain")])))
+def test_any_text_stays_text(full_card: dict[str, Any], plain: Reader, text: str) -> None:
     html = "".join(page(fill(full_card, text), [entry(text)]))
     nasty = Reader(html)
     assert set(nasty.tags) == set(plain.tags)

@@ -11,6 +11,7 @@ not overturn the verdict that it explains.
 import re
 import unicodedata
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -27,6 +28,7 @@ class Verdict(StrEnum):
         return {Verdict.HARMFUL: Verdict.BENIGN, Verdict.BENIGN: Verdict.HARMFUL}.get(self, self)
 
 
+@lru_cache(maxsize=64)  # a row's sentences are looked at several times, one after the other
 def verdict_of(sentence: str) -> Verdict:
     """Return the verdict on the request that one sentence gives, or MISSING."""
     return _judgement_in(_plain(sentence)).verdict

@@ -1,7 +1,7 @@
 """Renders the page. Every text is escaped by Jinja, and nothing may be loaded or run but what we wrote."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,14 @@ def _lines(browsed: Iterable[Entry]) -> Iterator[Any]:
     from jinja2.utils import htmlsafe_json_dumps
 
     for entry in browsed:
-        yield htmlsafe_json_dumps(_visible(asdict(entry)), ensure_ascii=False, separators=(",", ":"))
+        yield htmlsafe_json_dumps(_visible(entry), ensure_ascii=False, separators=(",", ":"))
 
 
 def _visible(value: Any) -> Any:
+    """Return a value of an entry for JSON, with its texts visible."""
     if isinstance(value, str):
         return escape_hidden(value)
     if isinstance(value, list | tuple):
         return [_visible(one) for one in value]
-    return {key: _visible(one) for key, one in value.items()} if isinstance(value, dict) else value
+    named = vars(value) if is_dataclass(value) else value
+    return {key: _visible(one) for key, one in named.items()} if isinstance(named, dict) else value

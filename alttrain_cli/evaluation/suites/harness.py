@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -129,4 +130,14 @@ def _harness() -> Any:
             f"({error}): pip install 'alttrain[lm-eval]'"
         ) from None
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    _compile_templates_once()
     return tasks
+
+
+@cache
+def _compile_templates_once() -> None:
+    """Let the harness compile a task's templates once; by itself it does so for every row."""
+    from lm_eval import utils
+
+    if env := getattr(utils, "env", None):  # versions up to 0.4.13 have it
+        env.from_string = lru_cache(maxsize=256)(env.from_string)
