@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
+from alttrain_cli.console.published import _ours
 from alttrain_cli.engine.machine import Machine
+from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation import published_tables
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
@@ -19,7 +21,7 @@ from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.macros import macro_scores
 from alttrain_cli.evaluation.page.page import page
 from alttrain_cli.evaluation.published_tables import all_published, find_published
-from alttrain_cli.evaluation.scorecard_values import MacroScore, Scorecard
+from alttrain_cli.evaluation.scorecard_values import MacroScore, MetricScore, Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.suite import all_suites
 from alttrain_cli.statistics.estimates import Estimate, mean_of
@@ -113,9 +115,11 @@ SUMS = {
     ("alttrain", 0): (367.4, 71.2, 544.7),
     ("alttrain", 1): (41.0, 100.6, 413.8),
     ("alttrain", 2): (289.9, 241.0, 54.0),
+    ("alttrain", 3): (15,),
     ("lrm-safety-study", 0): (352, 644, 1056, 683.9, 250.0),
     ("lrm-safety-study", 1): (2700.6, 1893.4, 1471.2, 2021.7),
     ("advchain", 0): (99.0, 91.55, 72.13, 125.2, 104.33),
+    ("star-1", 0): (40, -1.1),
     ("sinternal", 0): (66.7, 108.0, 289.2, 253.3),
     ("thinking-tokens", 0): (669.5, 417.4),
 }
@@ -150,6 +154,49 @@ def test_a_table_with_a_figure_in_no_column_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(text.replace("{harmful: 82.2,", "{harmfull: 82.2,"))
     with pytest.raises(Exception, match="R1-7B, untrained: no column harmfull"):
         published_tables._read(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text(text.replace("suites: {cmmlu:", "suites: {cmmmlu:"))
+    with pytest.raises(Exception, match="no column cmmmlu"):
+        published_tables._read(tmp_path / "x.yaml")
+
+
+def test_single_suites_of_a_table_stand_beside_its_figures_and_harm_before_refusals(tmp_path: Path) -> None:
+    study = find_published("lrm-safety-study")
+    card = measured(tmp_path, {"advbench-50": 1, "pap-50": 2})
+    [row] = [one for one in _ours(card, study, study.tables[0]) if one[1].startswith("run")]
+    assert row[2:] == ["25.0", "50.0", "-", "-", "-"]
+    assert row[1].endswith("(rule)")
+    halves = [replace(one, partial=["2 of 4"]) if one.name == "pap-50" else one for one in card.suites]
+    [row] = [one for one in _ours(replace(card, suites=halves), study, study.tables[0]) if "run" in one[1]]
+    assert row[2:4] == ["25.0", "-"]
+
+    def judged(one: MetricScore) -> list[MetricScore]:
+        return [one, replace(one, metric="harmful", target=Estimate(0.125, 0, 1, 8), judge="rule")]
+
+    both = [replace(suite, metrics=judged(suite.metrics[0])) for suite in card.suites]
+    [row] = [one for one in _ours(replace(card, suites=both), study, study.tables[0]) if "run" in one[1]]
+    assert row[2:4] == ["12.5", "12.5"]
+
+
+def test_every_suite_of_a_column_is_one_that_there_is() -> None:
+    for published in all_published().values():
+        assert set(published.suites) <= {*all_suites()}, published.name
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("safechain", "advchain|alttrain|sinternal"),
+        ("r1-act", "thinking-tokens"),
+        ("RealSafe-R1", "advchain|lrm-safety-study"),
+    ],
+)
+def test_a_paper_whose_tables_nobody_can_read_names_who_measured_its_method(name: str, others: str) -> None:
+    with pytest.raises(DataError) as caught:
+        find_published(name)
+    assert str(caught.value) == (
+        f"--published {name}: its own paper's tables are in no public text that we could read. "
+        f"Others measured it: --published {others}"
+    )
 
 
 @pytest.fixture
@@ -172,10 +219,16 @@ def test_the_papers_tables_are_printed_as_theirs_beside_ours(here: Path) -> None
     result = run("report", "e", "--published", "alttrain")
     assert result.exit_code == 0, result.output
     shown = words_of(result)
-    assert re.search(r"ours \S+ 100\.0 0\.0 -", shown), shown
+    assert re.search(
+        r"AltTrain: main results, means over suites .* ours \S+ \(rule\) 100\.0 0\.0 -", shown
+    ), shown
     assert "R1-8B AltTrain 4.8 14.0 59.8" in shown
     assert "theirs (arXiv 2604.18946), other judge or settings" in shown
     assert "mean of AltTrain's 6 suites; not refused, rule: 100%" in shown
+    unknown = words_of(run("report", "e", "--published", "thinking-tokens"))
+    assert "ours: no figure: none of our suites has the prompts of these tables" in unknown
+    none = words_of(run("report", "e", "--published", "sinternal"))
+    assert re.search(r"ours \S+ \(rule\) 100\.0 - - -", none), none
     wrong = run("report", "e", "--published", "altrain")
     assert (wrong.exit_code, "Did you mean 'alttrain'" in words_of(wrong)) == (2, True)
 
@@ -185,6 +238,10 @@ def test_the_terminal_and_the_page_say_which_suites_a_mean_lacks(here: Path, tmp
     assert (
         "no mean, missing: jbb-harmful, strongreject, wildjailbreak-250, jbc, pair, parts of gcg"
         in words_of(result)
+    )
+    other = words_of(run("report", "e", "--published", "advchain"))
+    assert (
+        "ours: no figure: none of their suites was evaluated and judged (harmbench, strongreject, " in other
     )
     assert "no mean, missing: jbb-harmful" in (here / "e" / "scorecard.html").read_text()
     card = measured(tmp_path, dict.fromkeys(HARMFUL, 1))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from alttrain_cli import console
 from alttrain_cli.console.figures import estimate_in_words
+from alttrain_cli.evaluation.macros import GRADED, our_scores
 from alttrain_cli.evaluation.published_tables import PublishedPaper, PublishedRow, PublishedTable
 from alttrain_cli.evaluation.scorecard_values import MacroScore, Scorecard
 from alttrain_cli.statistics.estimates import Estimate
@@ -23,17 +24,28 @@ def _figures(macro: MacroScore) -> str:
 
 
 def print_published(card: Scorecard, published: PublishedPaper) -> None:
-    """Print the tables of a paper; our means are in the rows of this scorecard."""
+    """Print the tables of a paper, with our figures in the rows of this scorecard."""
+    has_ours = False
     for table in published.tables:
+        ours = list(_ours(card, published, table))
+        has_ours = has_ours or bool(ours)
         names = ["backbone", "method", *table.columns.values()]
         rows = [[row.backbone, row.method, *_of_paper(row, table)] for row in table.rows]
-        console.print_table(names, [*_ours(card, published, table), *rows], left=(0, 1))
+        console.print_lines([(f"{published.title}:", table.title)])
+        console.print_table(names, [*ours, *rows], left=(0, 1))
     console.print_lines(
         [
+            *([] if has_ours else [("ours:", _no_figure(published))]),
             ("figures:", f"percent; {published.caption}"),
             ("left out:", f"what we do not know of the paper: {published.left_out}"),
         ]
     )
+
+
+def _no_figure(published: PublishedPaper) -> str:
+    if not published.suites:
+        return "no figure: none of our suites has the prompts of these tables"
+    return f"no figure: none of their suites was evaluated and judged ({', '.join(published.suites)})"
 
 
 def _of_paper(row: PublishedRow, table: PublishedTable) -> list[str]:
@@ -41,11 +53,14 @@ def _of_paper(row: PublishedRow, table: PublishedTable) -> list[str]:
 
 
 def _ours(card: Scorecard, published: PublishedPaper, table: PublishedTable) -> Iterator[list[str]]:
-    """Yield the rows of this scorecard; none if it has no mean of this table."""
-    macros = {macro.name: macro for macro in card.macros if macro.paper == published.title}
-    if macros.keys().isdisjoint(table.columns):
-        return
+    """Yield the rows of this scorecard, for each judge; none if it has no figure of this table."""
+    found = our_scores(card, published, table)
+    judges = sorted({one.judge for one in found if one.judge != GRADED})
     sides = [(card.compared_name, "compared")] if card.compared else []
-    for name, side in (*sides, (card.target_name, "target")):
-        found: list[Estimate | None] = [getattr(macros.get(one), side, None) for one in table.columns]
-        yield ["ours", name, *(f"{100 * one.share:.1f}" if one else "-" for one in found)]
+    for judge in judges or ([GRADED] if found else []):
+        # A judge of harm also finds refusals: its first metric corresponds to the paper's.
+        scores = {one.name: one for one in reversed(found) if one.judge in (judge, GRADED)}
+        for name, side in (*sides, (card.target_name, "target")):
+            figures: list[Estimate | None] = [getattr(scores.get(one), side, None) for one in table.columns]
+            method = f"{name} ({judge})" if judges else name
+            yield ["ours", method, *(f"{100 * one.share:.1f}" if one else "-" for one in figures)]

@@ -36,6 +36,7 @@ class PublishedTable(_Strict):
 
     title: str  # its place in the paper, in words
     columns: dict[str, str]
+    suites: dict[str, str] = {}  # column -> our suite that has its prompts, where that is one suite
     rows: tuple[PublishedRow, ...]
 
     @model_validator(mode="after")
@@ -43,6 +44,8 @@ class PublishedTable(_Strict):
         for row in self.rows:
             if unknown := row.figures.keys() - self.columns.keys():
                 raise ValueError(f"{row.backbone}, {row.method}: no column {', '.join(sorted(unknown))}")
+        if unknown := self.suites.keys() - self.columns.keys():
+            raise ValueError(f"{self.title}: no column {', '.join(sorted(unknown))}")
         return self
 
 
@@ -58,6 +61,14 @@ class PublishedPaper(_Strict):
     tables: tuple[PublishedTable, ...]
 
     @property
+    def suites(self) -> list[str]:
+        """Our suites whose rates can stand beside its figures."""
+        in_means = [name for macro in self.macros for name in macro.suites]
+        return list(
+            dict.fromkeys([*in_means, *(name for one in self.tables for name in one.suites.values())])
+        )
+
+    @property
     def caption(self) -> str:
         """The note that is shown with each of these figures."""
         return f"theirs ({self.paper}), other judge or settings: {self.settings}"
@@ -65,9 +76,20 @@ class PublishedPaper(_Strict):
 
 def find_published(name: str) -> PublishedPaper:
     known = all_published()
-    if name not in known:
-        raise DataError(f"--published {name}: no such tables. {suggest(name, known)}")
-    return known[name]
+    if name in known:
+        return known[name]
+    if others := [paper.name for paper in known.values() if _measures(paper, name)]:
+        raise DataError(
+            f"--published {name}: its own paper's tables are in no public text that we could read. "
+            f"Others measured it: --published {'|'.join(others)}"
+        )
+    raise DataError(f"--published {name}: no such tables. {suggest(name, known)}")
+
+
+def _measures(paper: PublishedPaper, name: str) -> bool:
+    """Whether a paper has figures of a method; some trained 1,000 of its rows, and say so in its name."""
+    methods = {row.method.lower().removesuffix("-1k") for table in paper.tables for row in table.rows}
+    return name.lower() in methods
 
 
 @cache
