@@ -72,7 +72,7 @@ def eventually(what: Callable[[], Any], seconds: float = 60.0) -> None:
 class Words(ScriptedBackend):
     """Streams words with a pause before each; notes how many streams are open, and how many at most.
 
-    The first word waits for `begin`, if it is given.
+    The first word waits for `begin`, if it is given. Each word has `more` letters after its number.
     """
 
     def __init__(
@@ -81,9 +81,11 @@ class Words(ScriptedBackend):
         pause: float = 0.0,
         fault: Exception | None = None,
         begin: threading.Event | None = None,
+        more: int = 0,
     ) -> None:
         super().__init__()
         self._words, self._pause, self._fault, self._begin = words, pause, fault, begin
+        self._end = "x" * more + " "
         self._lock = threading.Lock()
         self.open = self.most_open = 0
 
@@ -103,7 +105,7 @@ class Words(ScriptedBackend):
                 self._begin.wait(60)
             for number in range(self._words):
                 time.sleep(self._pause)
-                yield Chunk(f"word{number} ", 1)
+                yield Chunk(f"word{number}{self._end}", 1)
             if self._fault:
                 raise self._fault
             return Completion("", tokens=self._words, prompt_tokens=1)

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -11,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 from typer.testing import CliRunner
 
+from alttrain_cli.backends import fingerprints
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.target import find_target
 from alttrain_cli.chat.chat import Chat
@@ -154,9 +156,16 @@ class Scores:
             yield at, score_of(min(1.0, max(0.0, drawn.gauss(mean, 0.25))))
 
 
+@cache
+def embedded_weights(name: str) -> str:
+    return fingerprints.base_weights(find_target(name))
+
+
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
+    """Scores without a model. Its hash is computed once for all tests."""
     found = Scores()
+    monkeypatch.setattr(job, "base_weights", lambda target: embedded_weights(target.recipe.name))
     monkeypatch.setattr(job, "_score_with", lambda target, progress: found)
     return found
 

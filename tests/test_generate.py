@@ -1,13 +1,12 @@
 """Batched generation: what stands beside a prompt, and when, changes nothing about its completion."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from alttrain_cli.engine import batcher as module
 from alttrain_cli.engine import generate as completing
-from alttrain_cli.engine.batch import ROUND, Batch
+from alttrain_cli.engine.batch import Batch
 from alttrain_cli.engine.batch_request import BatchRequest
 from alttrain_cli.engine.generate import GeneratedText, complete
 from alttrain_cli.engine.load import LoadedModel
@@ -17,6 +16,7 @@ from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.template import Template
 from tests import families
+from tests.tiny import settings, write_model
 
 QUESTIONS = (
     "Hi",
@@ -27,7 +27,7 @@ QUESTIONS = (
     "What is two plus two?",
 )
 GREEDY = Sampling(max_new_tokens=20, do_sample=False)
-BRIEF = Sampling(max_new_tokens=6, do_sample=False)
+BRIEF = Sampling(max_new_tokens=10, do_sample=False)
 SAMPLED = Sampling(max_new_tokens=20, do_sample=True, temperature=0.8, top_p=0.9)
 
 
@@ -43,11 +43,13 @@ def test_a_request_ends_at_a_stop_token_or_at_its_budget() -> None:
 
 
 @pytest.fixture(scope="module")
-def smollm() -> Iterator[LoadedModel]:
+def in_16_bits(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """A model as a recipe loads it."""
+    folder = write_model(tmp_path_factory.mktemp("model"), family="smollm2")
     with capture_output(None):
         from alttrain_cli.engine.load import load_base
 
-        yield load_base(Recipe.load("smollm2-135m"))
+        return load_base(Recipe.load("smollm2-135m", settings(folder)))
 
 
 def tiny(kind: str, **options: Any) -> LoadedModel:
@@ -112,10 +114,10 @@ def one_at_a_time(loaded: LoadedModel, settings: Sampling) -> list[str]:
 )
 def test_every_family_completes_as_if_alone(kind: str, options: dict[str, Any]) -> None:
     loaded = tiny(kind, **options)
-    expected = one_at_a_time(loaded, GREEDY)
+    expected = one_at_a_time(loaded, BRIEF)
     assert len(set(expected)) > len(QUESTIONS) // 2  # the prompts matter
     for slots in (1, 2, 4, None):
-        assert [completion.text for completion in batched(loaded, slots=slots)] == expected
+        assert [completion.text for completion in batched(loaded, BRIEF, slots=slots)] == expected
 
 
 @pytest.mark.model
@@ -161,23 +163,34 @@ def test_a_completion_that_is_whole_ends_there_and_those_beside_it_go_on() -> No
 
 
 @pytest.mark.model
-def test_the_real_model_completes_as_if_alone_and_stays_as_it_was(smollm: LoadedModel) -> None:
+def test_a_model_in_16_bits_completes_as_if_alone_and_stays_as_it_was(in_16_bits: LoadedModel) -> None:
+    """The embedded model itself: test_product.py."""
     import torch
 
-    before = {name: weight.clone() for name, weight in smollm.model.state_dict().items()}
-    together = batched(smollm, BRIEF, slots=3)
-    after = smollm.model.state_dict()
+    loaded = in_16_bits
+    before = {name: weight.clone() for name, weight in loaded.model.state_dict().items()}
+    assert {weight.dtype for weight in before.values()} == {torch.bfloat16}
+    together = batched(loaded, BRIEF, slots=3)
+    after = loaded.model.state_dict()
     assert all(weight.dtype == after[name].dtype for name, weight in before.items())
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
-    assert batched(smollm, BRIEF) == together
+    assert batched(loaded, BRIEF) == together
+    assert len({completion.text for completion in together}) > len(QUESTIONS) // 2
     try:
-        assert [completion.text for completion in together] == one_at_a_time(smollm, BRIEF)
+        assert [completion.text for completion in together] == one_at_a_time(loaded, BRIEF)
     finally:
-        smollm.model.to(before["lm_head.weight"].dtype)
-    short = Sampling(max_new_tokens=64, do_sample=False)
-    said = smollm.template.prompt("Say hello.") + "Hello! How can I help you today?"
-    index, written = next(complete(smollm, [said], short))
-    assert (index, written.text, written.tokens, written.finished) == (0, "", 0, True)
+        loaded.model.to(before["lm_head.weight"].dtype)
+
+
+@pytest.mark.model
+def test_a_completion_that_ends_with_its_first_token_is_empty(
+    in_16_bits: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = batched(in_16_bits, BRIEF)
+    monkeypatch.setattr(module, "stop_ids", lambda loaded: {first.ids[0]})
+    written, *rest = batched(in_16_bits, BRIEF)
+    assert (written.text, written.tokens, written.finished) == ("", 0, True)
+    assert any(one == other for one, other in zip(rest, others, strict=True))  # they go on
 
 
 @pytest.mark.model
@@ -241,14 +254,14 @@ def test_samples_follow_the_model_s_distribution() -> None:
 
 
 @pytest.mark.model
-def test_closing_early_leaves_the_model_usable(smollm: LoadedModel) -> None:
-    dtype = smollm.model.dtype
-    started = complete(smollm, prompts(smollm), Sampling(max_new_tokens=2, do_sample=False), slots=2)
+def test_closing_early_leaves_the_model_usable(in_16_bits: LoadedModel) -> None:
+    loaded, dtype = in_16_bits, in_16_bits.model.dtype
+    started = complete(loaded, prompts(loaded), Sampling(max_new_tokens=2, do_sample=False), slots=2)
     next(started)
     started.close()
-    assert smollm.model.dtype == dtype
+    assert loaded.model.dtype == dtype
     brief = Sampling(max_new_tokens=3, do_sample=False)
-    assert len(list(complete(smollm, prompts(smollm)[:1], brief))) == 1
+    assert len(list(complete(loaded, prompts(loaded)[:1], brief))) == 1
 
 
 @pytest.mark.model
@@ -256,7 +269,8 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(monkeypatch: pytest.Mo
     import torch
 
     loaded = tiny("llama")
-    settings = Sampling(max_new_tokens=ROUND + 6, do_sample=False)  # written in two rounds
+    monkeypatch.setattr(module, "ROUND", 8)
+    settings = Sampling(max_new_tokens=8 + 6, do_sample=False)  # written in two rounds
     expected = batched(loaded, settings)
     sizes: list[int] = []
     write = Batch._write
@@ -283,7 +297,8 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(monkeypatch: pytest.Mo
 @pytest.mark.model
 def test_a_batch_stays_within_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny("llama")
-    settings = Sampling(max_new_tokens=2 * ROUND + 6, do_sample=False)
+    monkeypatch.setattr(module, "ROUND", 8)
+    settings = Sampling(max_new_tokens=2 * 8 + 6, do_sample=False)
     expected = batched(loaded, settings)
     widths: list[int] = []
     write = Batch._write
@@ -294,9 +309,12 @@ def test_a_batch_stays_within_its_memory(monkeypatch: pytest.MonkeyPatch) -> Non
         return cache
 
     monkeypatch.setattr(Batch, "_write", measured)
-    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots, reserved: module.BatchLimits(6, 500))
     assert batched(loaded, settings) == expected
-    assert max(widths) <= 500
+    assert max(widths) > 150
+    widths.clear()
+    monkeypatch.setattr(completing, "free_limits", lambda loaded, slots, reserved: module.BatchLimits(6, 150))
+    assert batched(loaded, settings) == expected
+    assert max(widths) <= 150
 
 
 @pytest.mark.model

@@ -17,10 +17,11 @@ from alttrain_cli.engine.generate import complete
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.prefixes import Prefixes
 from alttrain_cli.recipe.model import Sampling
-from tests.test_generate import GREEDY, SAMPLED, tiny
+from tests.test_generate import BRIEF, GREEDY, SAMPLED, tiny
 from tests.trained import load_backend
 
 ROOM = 1 << 30
+BRIEFLY_SAMPLED = SAMPLED.model_copy(update={"max_new_tokens": BRIEF.max_new_tokens})
 QUESTIONS = (
     "Hi",
     "What is a river?",
@@ -131,9 +132,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize(
     ("kind", "options", "sampling"),
     [
-        ("llama", {}, SAMPLED),
-        *((kind, {}, GREEDY) for kind in ("qwen2", "qwen3", "phi3")),
-        *(("mistral", {"sliding_window": 64}, sampling) for sampling in (GREEDY, SAMPLED)),
+        ("llama", {}, BRIEFLY_SAMPLED),
+        *((kind, {}, BRIEF) for kind in ("qwen2", "qwen3", "phi3")),
+        *(("mistral", {"sliding_window": 64}, sampling) for sampling in (BRIEF, BRIEFLY_SAMPLED)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
