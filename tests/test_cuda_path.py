@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fake_cuda import COMMITS, FAULTS_OF, KINDS, SWAPPED
+from tests.warm import Warm
 
 pytestmark = pytest.mark.model
 
@@ -27,7 +28,7 @@ each_kind = pytest.mark.parametrize("kind", SHARED_OUT)
 Found = dict[str, Any]
 
 
-def run(module: str, folder: Path, kinds: Sequence[str]) -> None:
+def pretend(folder: Path, kinds: Sequence[str]) -> None:
     environment = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": "-1",  # a real GPU would be used
@@ -36,21 +37,25 @@ def run(module: str, folder: Path, kinds: Sequence[str]) -> None:
         "UNSLOTH_COMPILE_LOCATION": str(folder / "compiled"),
     }
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.{module}", str(folder), *kinds],
+        [sys.executable, "-m", "tests.fake_cuda", str(folder), *kinds],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[str]], tuple[Found, Found]]:
+def results(
+    libraries: Warm, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Sequence[str]], tuple[Found, Found]]:
     """What the CUDA path leaves for some kinds, and what transformers alone writes; each process runs once."""
 
     @cache
     def of(kinds: Sequence[str]) -> tuple[Found, Found]:
         path = tmp_path_factory.mktemp("cuda")
-        for module in ("stock", "fake_cuda"):
-            run(module, path, kinds)
+        on_cpu = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+        alone = libraries.run("-m", "tests.stock", path, *kinds, cwd=path, env=on_cpu, python=True)
+        assert alone.returncode == 0, alone.stderr[-3000:]
+        pretend(path, kinds)
         found, stock = (json.loads((path / f"{name}.json").read_text()) for name in ("found", "stock"))
         return found, stock
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,26 @@ def test_other_programs_may_read_every_file(merged: Path) -> None:
     assert set(modes.values()) == {0o644}, modes
 
 
-def stock(python: str, trained: LoadedModel, folder: Path, prompts: list[str], limit: int) -> dict[str, Any]:
+Stock = Callable[[str, Path], "subprocess.CompletedProcess[str]"]  # runs STOCK in a folder, with this input
+
+
+def in_python(python: str) -> Stock:
+    """Run it in a Python of its own."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return lambda given, folder: subprocess.run(
+        [python, "-c", STOCK, str(folder)], input=given, capture_output=True, text=True,
+        timeout=600, cwd=folder, env={**environment, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+
+
+def in_fork(libraries: Warm) -> Stock:
+    """Run it in a process that has already imported transformers."""
+    return lambda given, folder: libraries.run("-c", STOCK, folder, cwd=folder, stdin=given, python=True)
+
+
+def check_stock(
+    run_stock: Stock, trained: LoadedModel, folder: Path, prompts: list[str], limit: int
+) -> dict[str, Any]:
     """Let transformers alone write with an export; check its ids and its tokens: all, up to a near tie."""
     from alttrain_cli.export.probes import write
 
@@ -107,11 +126,7 @@ def stock(python: str, trained: LoadedModel, folder: Path, prompts: list[str], l
     cases = [
         {"prompt": prompt, "wanted": ids, "limit": limit} for prompt, ids in zip(prompts, wanted, strict=True)
     ]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [python, "-c", STOCK, str(folder)], input=json.dumps(cases), capture_output=True, text=True,
-        timeout=600, cwd=folder, env={**environment, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    done = run_stock(json.dumps(cases), folder)
     assert done.returncode == 0, done.stderr[-2000:]
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert answer["modules"] == []
@@ -125,7 +140,7 @@ def stock(python: str, trained: LoadedModel, folder: Path, prompts: list[str], l
 @pytest.mark.parametrize(
     "python",
     [
-        sys.executable,
+        pytest.param("", id="forked"),
         pytest.param(
             CLEAN,
             marks=pytest.mark.skipif(not CLEAN, reason="ALTTRAIN_CLEAN_PYTHON names no Python"),
@@ -134,14 +149,15 @@ def stock(python: str, trained: LoadedModel, folder: Path, prompts: list[str], l
     ],
 )
 def test_transformers_alone_renders_the_prompts_of_training_and_writes_the_same(
-    r1: Run, merged: Path, python: str
+    r1: Run, merged: Path, python: str, libraries: Warm
 ) -> None:
     from alttrain_cli.engine.load import load_target
     from alttrain_cli.recipe.model import Recipe
 
     with capture_output(None):
         trained = load_target(Recipe.of_run(r1), r1.adapter_path)
-    answer = stock(python, trained, merged, ["How do I boil an egg?", "Name three rivers."], 24)
+    run_stock = in_python(python) if python else in_fork(libraries)
+    answer = check_stock(run_stock, trained, merged, ["How do I boil an egg?", "Name three rivers."], 24)
     assert answer["settings"] == {"temperature": 0.6, "top_p": 0.95, "top_k": 0}
     assert trained.template.terminator_id in answer["stops"]
 

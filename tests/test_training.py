@@ -289,13 +289,13 @@ def test_the_preview_shows_rows_of_both_labels_with_what_is_trained(warm: Warm, 
 def test_a_run_writes_its_sections_in_the_order_of_its_rows_and_its_verdict_is_read_there(
     warm: Warm, tiny: Path, tmp_path: Path
 ) -> None:
+    """It is trained until it knows its only row by heart."""
     row = restyle(starter_rows("train")[0], "assessment-first")
-    rows = [row, *(row.model_copy(update={"id": f"{row.id}-{number}"}) for number in range(3))]
-    write_jsonl(tmp_path / "data.jsonl", (one.model_dump() for one in rows))
+    write_jsonl(tmp_path / "data.jsonl", [row.model_dump()])
     changes = (
         "generation.max_new_tokens=400",
         "train.max_steps=160",
-        "train.per_device_train_batch_size=4",
+        "train.per_device_train_batch_size=1",
         "lora.r=32",
         "lora.lora_alpha=64",
     )

@@ -11,6 +11,7 @@ import fcntl
 import gc
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -122,10 +123,12 @@ class Warm:
         terminal: int | None = None,
         outputs: tuple[int | None, int | None] = (None, None),
         hooks: Sequence[Hook] = (),
+        python: bool = False,
     ) -> Process:
-        """Start `alttrain ARGUMENTS`. `terminal` is a handle that it gets as its terminal, or None.
+        """Start `alttrain ARGUMENTS`, or `python ARGUMENTS` with -c or -m.
 
-        `outputs` are the handles that it gets as standard output and standard error; what is None is kept.
+        `terminal` is a handle that it gets as its terminal, or None. `outputs` are the handles that it gets as
+        standard output and standard error; what is None is kept.
         """
         given, out, err = (tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
         given.write(stdin.encode())
@@ -133,6 +136,7 @@ class Warm:
         ours, theirs = socket.socketpair()
         order = {
             "arguments": list(map(str, arguments)), "cwd": str(cwd), "hooks": hooks, "env": dict(env or os.environ),
+            "python": python,
         }  # fmt: skip
         kept = [
             mine if mine is not None else one.fileno() for mine, one in zip(outputs, (out, err), strict=True)
@@ -197,6 +201,15 @@ def _started(config: pytest.Config, factory: pytest.TempPathFactory, imports: st
     found = Warm((base.parent if hasattr(config, "workerinput") else base) / imports, imports)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def libraries(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Yield the process that forks others, with torch and transformers alone: nothing of ours, no Unsloth.
+
+    The first test that asks for it starts it.
+    """
+    yield from _started(pytestconfig, tmp_path_factory, "libraries")
 
 
 class Early:
@@ -366,6 +379,17 @@ def do_once() -> None:
             [*backend.complete([Request("", Conversation.of("Hi"))], sampling)]
 
 
+def import_libraries() -> None:
+    """Import what a program with transformers loads, generates and serves with."""
+    for name in (
+        "transformers.generation.utils",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.auto.tokenization_auto",
+        "transformers.models.llama.modeling_llama",
+    ):
+        import_module(name)
+
+
 def _serve(listener: socket.socket) -> None:
     """Fork until all who came have left."""
     gc.collect()
@@ -420,14 +444,11 @@ def _run(order: dict[str, Any], handles: list[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(order["env"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["alttrain", *order["arguments"]]
     for module, function, keywords in order["hooks"]:
         getattr(import_module(module), function)(**keywords)
-    from alttrain_cli.cli import main
-
     code: Any = 0
     try:
-        main()
+        (_python if order["python"] else _alttrain)(order["arguments"])
     except SystemExit as end:
         code = end.code
     except BaseException:
@@ -440,8 +461,27 @@ def _run(order: dict[str, Any], handles: list[int]) -> NoReturn:
     os._exit(code or 0)  # to take down all modules would take longer than most commands
 
 
+def _alttrain(arguments: list[str]) -> None:
+    sys.argv = ["alttrain", *arguments]
+    from alttrain_cli.cli import main
+
+    main()
+
+
+def _python(arguments: list[str]) -> None:
+    option, what, *rest = arguments
+    sys.argv = [option, *rest]
+    if option == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+
+
 if __name__ == "__main__":
-    import_commands()
+    if sys.argv[1] == "libraries":
+        import_libraries()
+    else:
+        import_commands()
     if sys.argv[1] == "engine":
         import_engine()
         do_once()
