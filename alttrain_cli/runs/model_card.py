@@ -172,7 +172,9 @@ class ModelCard:
         )
 
     def _reproduce(self) -> str:
-        lines = "\n".join(reproduce(self.recipe, self.manifest, self.data))
+        scored = self.scores.suites if self.scores else ()
+        suites = dict.fromkeys(suite.name for suite in scored if suite.attack is None)
+        lines = "\n".join(reproduce(self.recipe, self.manifest, self.data, [*suites]))
         fence = "`" * (3 if "```" not in lines else len(lines))
         return f"{fence}\n{lines}\n{fence}"
 

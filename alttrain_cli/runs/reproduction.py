@@ -1,7 +1,7 @@
 """The commands that make a run again."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alttrain_cli.errors import RecipeError
@@ -15,8 +15,10 @@ from alttrain_cli.storage.run_records import Manifest
 _NAME = "model.name="
 
 
-def reproduce(recipe: Recipe, manifest: Manifest, data: DataManifest | None) -> Iterator[str]:
-    """Yield three commands: the data, the training, the evaluation."""
+def reproduce(
+    recipe: Recipe, manifest: Manifest, data: DataManifest | None, suites: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield three commands: the data, the training, the evaluation on the suites of the scorecard."""
     given = shlex.join(_build_words(data, manifest)) if data else "--source FILE --seed N"
     yield f"alttrain build-data {given} --out data.jsonl"
     name, changes = EXPORTED_RECIPE, ""
@@ -26,7 +28,7 @@ def reproduce(recipe: Recipe, manifest: Manifest, data: DataManifest | None) -> 
         changes = "".join(f" --set {shlex.quote(one)}" for one in kept)
     allowed = " --allow-one-label" if manifest.data and manifest.data.lacks_a_label else ""
     yield f"alttrain train --recipe {name}{changes} --data data.jsonl{allowed} --out runs/again"
-    yield "alttrain eval runs/again"
+    yield shlex.join(["alttrain", "eval", "runs/again", *(["--suite", ",".join(suites)] if suites else [])])
 
 
 def _is_shipped(recipe: Recipe, manifest: Manifest) -> bool:
