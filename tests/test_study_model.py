@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
@@ -111,8 +112,9 @@ class KillingLauncher(WarmLauncher):
 
     def _kill(self, step: Forked) -> None:
         if self.kills < KILLS and step._process.returncode is None:
-            self.kills += 1
-            os.kill(step._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended, and nobody has looked yet
+                os.kill(step._process.pid, signal.SIGKILL)
+                self.kills += 1
 
 
 @pytest.mark.model
