@@ -124,10 +124,14 @@ class Terminal:
         """Wait until the words stand there, in this order."""
         pattern = re.compile(".*?".join(re.escape(word) for word in words), re.DOTALL)
         deadline = time.monotonic() + seconds
-        while not pattern.search(self.text):
+        searched = -1
+        while True:
+            if searched != len(self._written):
+                searched = len(self._written)
+                if pattern.search(self.text):
+                    return self.text
             assert time.monotonic() < deadline, f"no {words} in:\n{self.text}"
             time.sleep(0.02)
-        return self.text
 
     def end(self) -> int:
         """Leave with Ctrl-D and return the exit code."""

@@ -1,4 +1,7 @@
-"""The main job on the embedded 135M model, for real: load, train, resume, check, chat."""
+"""The main job, for real: load, train, resume, check, chat; with the embedded model's tokenizer, or a tiny model.
+
+`test_product.py` trains the embedded model itself.
+"""
 
 import json
 import os
@@ -58,12 +61,19 @@ def tokenizer() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path) -> "subprocess.CompletedProcess[str]":
+def on_tiny(tiny: Path) -> list[str]:
+    """The options that train a tiny model."""
+    given = [one for one in settings(tiny) if one not in FAST]
+    return [*OPTIONS, *(part for one in given for part in ("--set", one))]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, on_tiny: list[str]) -> "subprocess.CompletedProcess[str]":
     """The command line that trains on the small data file: a Python of its own, from its start to its end.
 
     Nobody reads its standard output, to which libraries may write while they are imported.
     """
-    line = ["train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS]
+    line = ["train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *on_tiny]
     reader, unread = os.pipe()
     os.close(reader)
     try:
@@ -167,41 +177,45 @@ def test_training_leaves_a_whole_run_and_a_quiet_screen(
     assert ".safetensors" in saved
     assert not saved & {".bin", ".pt", ".pth", ".pkl"}
     card = (finished / "adapter" / "README.md").read_text()
-    assert 'base_model: "HuggingFaceTB/SmolLM2-135M-Instruct"' in card
     assert f"SHA-256 {manifest.template}" in card
     assert "More Information Needed" not in card  # PEFT's placeholder
 
 
-def test_the_same_seed_gives_the_same_losses(folder: Path, warm: Warm, tiny: Path) -> None:
-    given = [part for one in settings(tiny) if one not in FAST for part in ("--set", one)]
-    for out in ("one", "other"):
-        line = ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *OPTIONS, *given, "--out", out)
-        done = warm.run(*line, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    assert losses(folder / "one") == losses(folder / "other")
+def test_the_same_seed_gives_the_same_losses(
+    folder: Path, finished: Path, warm: Warm, on_tiny: list[str]
+) -> None:
+    line = ("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", *on_tiny, "--out", "other")
+    done = warm.run(*line, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert losses(finished) == losses(folder / "other")
 
 
-def test_resume_refuses_other_data_and_another_recipe(folder: Path, finished: Path, warm: Warm) -> None:
+def test_resume_refuses_a_run_that_is_finished(
+    folder: Path, finished: Path, warm: Warm, on_tiny: list[str]
+) -> None:
     base = ["train", "--recipe", "smollm2-135m", "--out", finished, "--resume"]
-    done = warm.run(*base, "--data", "data.jsonl", *OPTIONS, cwd=folder)
+    done = warm.run(*base, "--data", "data.jsonl", *on_tiny, cwd=folder)
     assert done.returncode == 2
     assert "already finished" in done.stderr
-
-
-def test_chat_in_a_pipe_writes_the_answer_alone(folder: Path, finished: Path, warm: Warm) -> None:
-    done = warm.run("chat", finished, "-p", "How do I boil an egg?", "--max-new-tokens", "16", cwd=folder)
-    assert done.returncode in (0, 3), done.stderr
-    assert "think>" not in done.stdout
-    assert not set("╭│╰") & set(done.stdout)
-    asked = warm.run("chat", finished, "-p", "-", "--base", cwd=folder, stdin="What is two plus two?\n")
-    assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of a tiny model."""
     return write_run(tmp_path_factory.mktemp("small"), "smollm2", "llama", "smollm2-135m")
+
+
+def test_chat_reads_a_prompt_from_a_pipe_and_writes_the_answer_alone(small: Run, warm: Warm) -> None:
+    brief = ("--max-new-tokens", "16", "--greedy")
+    said = []
+    for line in (("-p", "-", "--base"), ("-p", "What is two plus two?", "--base"), ("-p", "-")):
+        command = ("chat", small.path, *line, *brief)
+        asked = warm.run(*command, cwd=small.path, stdin="What is two plus two?")
+        assert asked.returncode in (0, 3), asked.stderr
+        assert not set("╭│╰") & set(asked.stdout)
+        said.append(asked.stdout.strip())
+    assert said[0] == said[1] != ""
+    assert said[2] != said[0]
 
 
 def test_an_adapter_of_another_shape_is_named(small: Run) -> None:
@@ -245,9 +259,11 @@ def test_a_model_that_is_nowhere_is_one_line(folder: Path, warm: Warm) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_rows_that_are_too_long_stop_the_command_and_leave_no_run(folder: Path, warm: Warm) -> None:
+def test_rows_that_are_too_long_stop_the_command_and_leave_no_run(
+    folder: Path, warm: Warm, on_tiny: list[str]
+) -> None:
     done = warm.run(
-        "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "short",
+        "train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "short", *on_tiny,
         "--set", "train.max_length=70", cwd=folder,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr

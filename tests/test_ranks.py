@@ -301,14 +301,12 @@ def refuse_to_load() -> None:
 
 
 REPLY = """
-import json, os, sys
+import json, os
 from alttrain_cli.engine.ranks import Ranks, join_store
 number, size, address = (os.environ[name] for name in ("ALTTRAIN_RANK", "ALTTRAIN_RANKS", "ALTTRAIN_RANK_0"))
 ranks = Ranks(int(number), int(size), join_store(address, int(number), int(size)))
 card = os.environ["CUDA_VISIBLE_DEVICES"]
 data = json.loads(ranks.receive("task"))["data"]
-if data == "dies":
-    sys.exit(7)
 ranks.connect()
 ranks.highest(int(number))
 ranks.send(f"error/{number}", f"{data} on {card}")
@@ -341,10 +339,13 @@ def test_a_further_process_sees_its_own_card_and_is_gone_at_the_end(run: Run) ->
         assert words == "stays on GPU-b"
 
 
-def test_a_further_process_that_dies_at_its_start_is_told_at_once(run: Run) -> None:
+def test_a_further_process_that_dies_at_its_start_is_told_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank, "COMMAND", (sys.executable, "-c", "raise SystemExit(7)"))
     with (
         pytest.raises(ModelError, match="Rank 1 has ended with exit code 7"),
-        rank.joined(Launch(size=2, cards=("GPU-a", "GPU-b")), task("dies"), run),
+        rank.joined(Launch(size=2, cards=("GPU-a", "GPU-b")), task("never read"), run),
     ):
         raise AssertionError("not reached")
 
