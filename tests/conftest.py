@@ -73,22 +73,33 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
         gc.freeze()
 
 
-# Those that take more than about 15 seconds, the longest first.
+# Those that take more than about 7 seconds of the processor, or wait long; the longest first.
 LONGEST = (
+    *("model", "product", "examples", "cuda_path", "faults", "vllm_process", "ranks", "bad_evaluation_files"),
     *(
-        "faults",
-        "examples",
-        "product",
-        "offline",
-        "cuda_path",
-        "model",
-        "backends",
-        "gguf",
         "sandbox",
+        "generate",
+        "training",
+        "export",
+        "gguf",
+        "backends",
+        "offline",
         "study",
+        "page",
+        "prefixes",
     ),
-    *("bad_servers", "training", "export", "generate", "ranks", "streams", "loss", "page", "calibration"),
-    *("prefixes", "bad_clients", "repl", "contributing", "study_model", "doctor", "time", "wording"),
+    *("eval_model", "contributing", "harness", "chat_model", "starter", "judging_memory", "calibration"),
+    *(
+        "study_model",
+        "repl",
+        "bad_input",
+        "bad_clients",
+        "bad_servers",
+        "model_files",
+        "annotators",
+        "gpu_pool",
+    ),
+    *("livecodebench", "serve_command", "streams", "time", "wording"),
 )
 
 

@@ -189,7 +189,7 @@ def test_whole_traces_are_planned_longer_than_short_rows_and_mixed_rows_are_coun
     short, whole = (expected_sizes(["star-1:400"], s, Recipe.load("r1-7b")) for s in ("alttrain", "original"))
     assert sum(size.tokens for size in whole) > 2 * sum(size.tokens for size in short)
     assert len(expected_sizes(["a:400", "b:harmful=30,benign=10"], "original", Recipe.load("r1-7b"))) == 440
-    study = StudyFile.load("smoke", ("methods.x={mix: star-1:40, style: original}",))
+    study = StudyFile.load("smoke", ("sizes=[96]", "methods.x={mix: star-1:40, style: original}"))
     builds = [step for step in resolve(study, Path("x")).steps if isinstance(step, BuildStep)]
     assert builds[-1].sources == ("starter:96", "star-1:40")
 
