@@ -14,7 +14,7 @@ from tests.forks import pytest_addoption  # noqa: F401
 from tests.serving import server  # noqa: F401  # started once for all modules that ask for it
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 from tests.thorough import pytest_deselected, pytest_terminal_summary  # noqa: F401
-from tests.tiny import first_layers, tiny  # noqa: F401
+from tests.tiny import tiny  # noqa: F401
 from tests.warm import Early, libraries, light, warm  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

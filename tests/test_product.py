@@ -22,7 +22,7 @@ from tests.command_lines import result_of
 
 pytestmark = pytest.mark.model
 
-TOKENS = 14
+TOKENS = 8
 SETTINGS = {
     **{"train.per_device_train_batch_size": 2, "train.save_steps": 2, "train.warmup_steps": 0},
     "generation.max_new_tokens": 4,
@@ -87,6 +87,10 @@ def written_by_transformers(prompts: list[str]) -> list[str]:
     return texts
 
 
+def losses(run: str) -> list[float]:
+    return [step["loss"] for step in records(Path(run) / "train.jsonl")]
+
+
 def weights(run: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
@@ -104,6 +108,21 @@ def test_from_rows_to_a_judged_model_that_answers(
     chat()
 
 
+@pytest.mark.thorough
+def test_a_resumed_run_ends_with_the_losses_and_the_weights_of_one_that_nothing_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On tiny models: test_training.py and test_ranks.py."""
+    monkeypatch.chdir(tmp_path)
+    build()
+    train_and_resume(monkeypatch)
+    alttrain(*TRAIN, "--out", "whole")
+    assert losses("cut") == losses("whole")
+    whole, cut = weights("whole"), weights("cut")
+    assert whole.keys() == cut.keys()
+    assert all((whole[name] == cut[name]).all() for name in whole)
+
+
 def build() -> None:
     alttrain("build-data", "--source", "starter:8", "--out", "data.jsonl")
     rows = records(Path("data.jsonl"))
@@ -112,8 +131,7 @@ def build() -> None:
 
 
 def train_and_resume(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that Ctrl-C interrupts ends, once resumed, with the losses and the weights of one that nothing did."""
-    alttrain(*TRAIN, "--out", "whole")
+    """Ctrl-C interrupts a run after its first step, and it is resumed."""
     add_step = Run.add_step
 
     def interrupted(self: Run, step: Any) -> None:
@@ -127,14 +145,22 @@ def train_and_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Run(Path("cut")).manifest().status == "interrupted"
     assert not Path("cut/adapter").exists()
     alttrain(*TRAIN, "--out", "cut", "--resume")
-    losses = {run: [step["loss"] for step in records(Path(run) / "train.jsonl")] for run in ("whole", "cut")}
-    assert losses["cut"] == losses["whole"]
-    assert len(losses["whole"]) == Run(Path("cut")).manifest().steps == 4
-    assert losses["whole"][-1] < losses["whole"][0]
-    whole, cut = weights("whole"), weights("cut")
-    assert whole.keys() == cut.keys()
-    assert all((whole[name] == cut[name]).all() for name in whole)
-    assert any(weight.any() for name, weight in cut.items() if "lora_B" in name)
+    assert len(losses("cut")) == Run(Path("cut")).manifest().steps == 4
+    assert losses("cut")[-1] < losses("cut")[0]
+    check_record(Run(Path("cut")))
+    assert any(weight.any() for name, weight in weights("cut").items() if "lora_B" in name)
+
+
+def check_record(run: Run) -> None:
+    """What a run says of the model that it trained."""
+    manifest = run.manifest()
+    assert manifest.status == "finished"
+    assert manifest.checks
+    assert manifest.checks.finite
+    assert manifest.checks.largest_logit_change > 0.1
+    card = (run.adapter_path / "README.md").read_text(encoding="utf-8")
+    assert 'base_model: "HuggingFaceTB/SmolLM2-135M-Instruct"' in card
+    assert f"SHA-256 {manifest.template}" in card
 
 
 def evaluate(asked: list[str]) -> None:
@@ -195,11 +221,11 @@ def recount(suite: dict[str, Any], root: Path, side: str) -> None:
 
 def chat() -> None:
     """Chat says what the evaluation has stored: of the run, and of the base."""
-    for root, more in ((Path("cut/eval"), []), (BASE, ["--base"])):
-        stored = completions(root)[-1]
-        prompt = stored["messages"][-1]["content"]
-        line = ["chat", "cut", "-p", prompt, "--greedy", "--max-new-tokens", str(TOKENS), *more]
-        shown = alttrain(*line, "--json")  # with what it reports on standard error
-        [found] = result_of(shown[shown.index('{"schema"') :])
-        sections = ("understanding", "assessment", "reasoning", "answer")
-        assert [found[name] for name in sections] == [stored[name] for name in sections]
+    stored = {"aligned": completions(Path("cut/eval"))[-1], "base": completions(BASE)[-1]}
+    prompt = stored["base"]["messages"][-1]["content"]
+    line = ["chat", "cut", "-p", prompt, "--greedy", "--max-new-tokens", str(TOKENS), "--compare"]
+    shown = alttrain(*line, "--json")  # with what it reports on standard error
+    [found] = result_of(shown[shown.index('{"schema"') :])
+    sections = ("understanding", "assessment", "reasoning", "answer")
+    for side, one in stored.items():
+        assert [found[side][name] for name in sections] == [one[name] for name in sections]

