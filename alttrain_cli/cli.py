@@ -103,7 +103,10 @@ def _near(error: Any) -> str:
     typed = wrong.lstrip("-").casefold()  # two dashes alone would make any two options alike
     begun = [name for name in words if name.startswith(typed)]
     near = begun if len(begun) == 1 else get_close_matches(typed[:100], words, n=1)
-    return f"Did you mean {words[near[0]]!r}?" if near else ""
+    from alttrain_cli.commands.shared.rules import set_instead
+
+    meant = set_instead(wrong, error.ctx.command.name) or (words[near[0]] if near else "")
+    return f"Did you mean {meant!r}?" if meant else ""
 
 
 def _others_with(option: str, ctx: Any) -> list[str]:

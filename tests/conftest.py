@@ -47,6 +47,8 @@ def _online_again() -> Iterator[None]:
     for name in names:
         os.environ.pop(name, None)
     os.environ |= before
+    if terminal := sys.modules.get("alttrain_cli.console.terminal"):
+        terminal.end_commands_with("")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -98,6 +98,7 @@ def test_every_judge_is_listed_with_its_model_and_licence(
         if isinstance(judge, Judge):
             assert judge.licence in shown
             assert (judge.model or "--judge-url") in shown
+    assert shown.count("--judge-url") == sum(isinstance(judge, Judge) for judge in CHOSEN.values())
     assert "on this machine" in shown.partition("Qwen/Qwen3Guard-Gen-4B")[2]
     assert (
         shown.count("not on this machine")

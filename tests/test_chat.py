@@ -1,5 +1,6 @@
 """What a chat is made of: turns, settings, typed lines, and a completion while it arrives."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -182,6 +183,23 @@ def test_probes_are_lines_or_objects_with_a_prompt(tmp_path: Path) -> None:
 )
 def test_a_typed_line_is_a_command_or_a_question(line: str, meant: object) -> None:
     assert read_line(line) == meant
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("/temperature 0.7", "/set temperature=0.7"),
+        ("/TOP-P", "/set top_p=VALUE"),
+        ("--temperature 0.7", "/set temperature=0.7"),
+        ("--max-new-tokens=64", "/set max_new_tokens=64"),
+    ],
+)
+def test_a_setting_that_is_typed_as_a_command_or_an_option_gets_the_line_that_sets_it(
+    line: str, meant: str
+) -> None:
+    with pytest.raises(AlttrainError, match=rf"Did you mean {re.escape(meant)}\?"):
+        read_line(line)
+    assert read_line("--verbose is which option?") == "--verbose is which option?"
 
 
 def test_every_setting_is_shown_in_words() -> None:

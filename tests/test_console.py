@@ -12,9 +12,10 @@ from rich.text import Text
 
 from alttrain_cli import console
 from alttrain_cli.commands.shared.examples import COMMANDS
+from alttrain_cli.console.pairs import Parts, print_pairs
 from alttrain_cli.console.scorecard import print_report
 from alttrain_cli.console.sections import trace_view
-from alttrain_cli.console.terminal import print_pairs, print_sentence
+from alttrain_cli.console.terminal import print_sentence
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.structure.trace import Trace, TraceState
 from tests.golden_files import check_golden
@@ -129,6 +130,42 @@ def test_short_lines_stay_aligned(
         "      eight nine",
         "bcd:  e",
     ]
+
+
+def narrow(*pairs: tuple[str, object], width: int = 40) -> list[str]:
+    """The lines of names and values in a terminal."""
+    screen = Console(file=(file := io.StringIO()), force_terminal=True, color_system=None, width=width)
+    print_pairs(screen, [*pairs])
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def test_a_line_ends_between_two_parts_of_a_value_and_not_within_one() -> None:
+    parts = Parts(
+        ["1,934 evasion-of-justice", "12 self harm", "7 privacy", "and more of them than fit into one"]
+    )
+    assert narrow(("kinds", parts), ("b", Parts())) == [
+        "kinds  1,934 evasion-of-justice ·",
+        "       12 self harm · 7 privacy ·",
+        "       and more of them than fit into",
+        "       one",
+        "b",
+    ]
+    assert f"{parts}".startswith("1,934 evasion-of-justice · 12 self harm · ")
+
+
+def test_a_very_long_word_has_its_own_line_and_the_words_around_it_are_wrapped() -> None:
+    long = "x" * 50
+    assert narrow(
+        ("fit:", f"no: {long} needs more memory than this machine has. Do this: alttrain runs {long}")
+    ) == [
+        "fit:  no:",
+        f"      {long}",
+        "      needs more memory than this",
+        "      machine has. Do this:",
+        f"      alttrain runs {long}",
+    ]
+    path = Path("a folder of mine") / long
+    assert narrow(("fit:", path)) == [f"fit:  {path}"]
 
 
 def test_in_a_narrow_terminal_a_value_begins_below_a_long_name(

@@ -3,6 +3,7 @@
 import copy
 import errno
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 import pytest
 from typer.testing import CliRunner, Result
 
+from alttrain_cli.backends.vllm import Vllm
 from alttrain_cli.cli import app
 from alttrain_cli.console.doctor import print_findings
 from alttrain_cli.data.starter import starter_rows
@@ -383,13 +385,25 @@ def test_in_a_terminal_of_40_columns_no_word_is_cut(
 
 def test_vllm_is_to_be_installed_in_an_environment_of_its_own() -> None:
     """Its versions would replace those of alttrain's own packages."""
-    assert packages.MODULES["vllm"][2].startswith("In a separate environment")
+    assert "separate environment" in packages.PROGRAMS["vllm"][2]
+
+
+def test_vllm_is_found_where_its_engine_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "other" / "python"))
+    (program := tmp_path / "vllm").write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = {one.check: one for one in packages.examine_tools()}["vllm"]
+    assert (found.level, found.found) == (Level.OK, *Vllm().command())
 
 
 def test_every_line_fits_into_80_columns_and_every_finding_is_json_too() -> None:
     shown = alttrain()
     assert shown.exit_code == 0, shown.output
     assert max(map(len, shown.output.splitlines())) <= 80
+    assert re.search(
+        r"\nproblems: +none; nothing fails because of the \d+ notes\nnext: alttrain\n$", shown.output
+    )
     records = result_of(alttrain("--json").output)["findings"]
     assert {"system", "processor", "memory", "GPU", "packages", "hub", "hub cache", "Ollama"} <= {
         one["check"] for one in records

@@ -270,10 +270,13 @@ def test_the_first_steps_of_the_readme_work_in_an_empty_folder(here: Path, serve
 
 
 def of_document(path: Path) -> list[str]:
-    """Return the commands of a document that another test does not run; the log says what was done at its time."""
+    """Return the commands of a document that another test does not run.
+
+    The log states what was done at its time, and the page of all commands has the examples of their help.
+    """
     text = path.read_text(encoding="utf-8")
     blocks = [] if path.name == "README.md" else in_blocks(text)
-    return [] if path.name == "log.md" else [*blocks, *in_sentences(text)]
+    return [] if path.name in ("log.md", "commands.md") else [*blocks, *in_sentences(text)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.commands.shared.app import OLD_NAMES, Command, DefaultGroup
 from alttrain_cli.commands.shared.examples import EXAMPLES
 from tests.command_lines import LINES, context_of
+from tests.golden_files import check_golden
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +45,18 @@ def test_every_command_has_our_help_with_examples(words: tuple[str, ...]) -> Non
     assert " ".join(words) in EXAMPLES
     if words:
         assert isinstance(context_of(words).command, Command)
+
+
+def test_the_page_of_all_commands_is_what_their_help_prints() -> None:
+    """`WRITE_GOLDEN=1` writes the page again."""
+    page = [
+        "# All commands",
+        "This page has `--help` of every command as a terminal of 80 columns shows it. A test writes it, and "
+        "compares it\nwith what `alttrain` prints.",
+    ]
+    for words in LINES:
+        page.append(f"## {' '.join(('alttrain', *words))}\n\n```text\n{help_of(words).rstrip()}\n```")
+    check_golden(ROOT / "docs" / "commands.md", "\n\n".join(page) + "\n")
 
 
 @pytest.mark.parametrize("name", ["eval", "study", "runs", "recipes"])
@@ -92,7 +105,11 @@ def test_an_old_name_of_an_option_does_what_the_new_one_does_and_is_not_shown(ol
 
 @pytest.mark.parametrize(
     "path",
-    [one for one in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if one.name != "log.md"],
+    [
+        one
+        for one in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+        if one.name not in ("log.md", "commands.md")
+    ],
     ids=lambda path: path.name,
 )
 def test_no_document_uses_an_older_name_of_an_option(path: Path) -> None:
@@ -111,8 +128,11 @@ def test_a_wrong_option_gets_near_ones_without_the_old_names() -> None:
     ("line", "near"),
     [
         ("calibrate run --set x", ""),
-        ("chat run --threshold 1", ""),
-        ("chat run --temperature 1", ""),
+        ("chat run --threshold 1", "--set threshold=VALUE"),
+        ("chat run --temperature 1", "--set temperature=VALUE"),
+        ("train --learning-rate 1", "--set train.learning_rate=VALUE"),
+        ("train --epochs 1", "--set train.num_train_epochs=VALUE"),
+        ("serve run --temperature 1", ""),
         ("calibrate run --min-refusal 1", "--refusal"),
         ("eval run --temp 1", "--temperature"),
         ("eval run --LIMITS 1", "--limit"),

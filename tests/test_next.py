@@ -3,6 +3,8 @@
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.console.training import print_run_summary
 from alttrain_cli.evaluation.judgement import Behaviour, Judgement, record
+from alttrain_cli.evaluation.report import Report
 from alttrain_cli.storage.run_records import Manifest
 from tests import stand_ins
 from tests.command_lines import context_of
@@ -126,7 +129,29 @@ def test_after_an_evaluation_by_a_rule_comes_a_better_judge(
                 result.folder.judgements("wildguard~m").append(record(key, key, ALLOWED))
     [words] = pasted(run("eval", "report", "run", "--baseline", "./base"))
     assert words == ["alttrain", "eval", "report", "run", "--baseline", "./base", "--include-harmful"]
-    run(*words[1:])
+    assert pasted(run(*words[1:])) == [["alttrain", "runs"]]
+
+
+def test_after_a_report_that_shows_all_comes_the_export_of_the_run() -> None:
+    judge = SimpleNamespace(triage=False, measures=("harmful",))
+    card: Any = SimpleNamespace(judges={"guard": judge})
+    (folder := Path("runs/my run")).mkdir(parents=True)
+    (folder / "recipe.yaml").touch()
+    for root, command in (
+        ("runs/my run/eval", "alttrain export 'runs/my run'"),
+        ("evals/a", "alttrain runs"),
+    ):
+        report = Report(card, Path(root) / "scorecard.json", Path(), is_judged=True, has_labels=True)
+        assert report.next_command("", None, on_gpu=False, shows_all=True) == command
+
+
+def test_a_next_command_of_an_offline_one_is_offline_too() -> None:
+    [words] = pasted(run("build-data", "--source", "starter:40"))
+    assert words[-1] == "data.jsonl"
+    [words] = pasted(run("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--plan", "--offline"))
+    assert words[-3:] == ["--data", "data.jsonl", "--offline"]
+    [words] = pasted(run("--offline", "build-data", "--audit", "data.jsonl"))
+    assert words[-1] == "--offline"
 
 
 def test_after_a_dialogue_comes_the_whole_suite_and_a_model_s_name_is_cut_at_hyphens_only(
@@ -137,6 +162,9 @@ def test_after_a_dialogue_comes_the_whole_suite_and_a_model_s_name_is_cut_at_hyp
     run("train", "--recipe", "smollm2-135m", "--data", "data.jsonl", "--out", "runs/a")
     [words] = pasted(run("chat", "runs/a", "--attack", "crescendo", "--goal", "Greet a robot."))
     assert words == ["alttrain", "eval", "runs/a", "--suite", "crescendo", "--attacker", "base"]
+    limits = ("--max-new-tokens", "9", "--max-turns", "2")
+    [words] = pasted(run("chat", "runs/a", "--attack", "crescendo", "--goal", "Greet a robot.", *limits))
+    assert words[5:] == [*limits, "--attacker", "base"]
     shown = run("eval", "runs/a", "--limit", "1")
     assert re.search(r"SmolLM2-135M- .*\n.* Instruct ", shown)
 

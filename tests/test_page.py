@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from html import unescape
 from html.parser import HTMLParser
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ def test_no_two_labels_of_the_chart_lie_on_one_another(card: dict[str, Any]) -> 
     points = drawn.ours + drawn.paper
     for place, one in enumerate(points):
         for other in points[:place]:
-            near = abs(drawn.left(one.x) - drawn.left(other.x)) < 10
+            near = abs(drawn.left(one.x) - drawn.left(other.x)) < 10 and one.is_left is other.is_left
             assert not (near and abs(one.label_y - other.label_y) < 16), (one.name, other.name)
 
 
@@ -505,15 +505,46 @@ def test_in_chromium_no_table_is_cut_and_no_label_of_the_chart_lies_on_another(
     opened.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
     cut = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth).length"
     assert opened.run(cut) == 0
-    boxes = opened.run(
-        "[...document.querySelectorAll('.plot .label')].map(one => one.getBoundingClientRect())"
-        ".filter(box => box.width).map(box => [box.left, box.right, box.top, box.bottom])"
-    )
-    assert boxes
-    for one, other in combinations(boxes, 2):
+    check_labels(opened)
+
+
+def check_labels(chromium: Chromium) -> None:
+    """Make sure that no label lies on another, on a point or beyond the window."""
+
+    def boxes(css: str) -> list[list[float]]:
+        found: list[list[float]] = chromium.run(
+            f"[...document.querySelectorAll('.plot {css}')].map(one => one.getBoundingClientRect())"
+            ".filter(box => box.width).map(box => [box.left, box.right, box.top, box.bottom])"
+        )
+        return found
+
+    labels, width = boxes(".label"), chromium.run("document.documentElement.clientWidth")
+    assert labels
+    assert min(box[0] for box in labels) >= 0
+    assert max(box[1] for box in labels) <= width
+    for one, other in [*combinations(labels, 2), *product(labels, boxes(".mark"))]:
         across = min(one[1], other[1]) - max(one[0], other[0])
         down = min(one[3], other[3]) - max(one[2], other[2])
-        assert across <= 0 or down <= 2, "labels share more than the space between two lines"
+        assert across <= 0 or down <= 2, "a label shares more than the space between two lines"
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("share", [0.02, 0.35, 0.6, 0.97])
+def test_in_chromium_a_long_name_lies_on_no_published_point(
+    chromium: Chromium, card: dict[str, Any], width: int, share: float, tmp_path: Path
+) -> None:
+    alone = copy.deepcopy(card) | {"compared": None}
+    alone["target"]["name"] = "smollm2-135m-with-all-of-a-name"
+    for pool, at in (("harmful", 0.1), ("over_refusal", share)):
+        (score,) = alone["pooled"][pool]
+        near = {"share": at, "low": max(0, at - 0.05), "high": min(1, at + 0.05)}
+        score |= {"target": score["target"] | near, "target_at_most": None, "compared": None}
+    path = tmp_path / "long.html"
+    path.write_text("".join(page(alone, [])), encoding="utf-8")
+    chromium.look(width)
+    chromium.open(path)
+    check_labels(chromium)
 
 
 @needs_chromium

@@ -222,7 +222,7 @@ BAD = [
     (("modes=[zeroo]",), "modes.0: must be 'normal', 'zero', 'less' or 'more', not 'zeroo'."),
     (("judges=[rule, rule]",), "judges: a value is given twice."),
     (("suites=[crescendo]",), "suites: crescendo needs a model that attacks. Add it to the study"),
-    (("data.source=[starter, star-1]", "sizes=[8]"), "sizes: AltTrain, 8 has several sources"),
+    (("data.source=[starter, star-1]", "sizes=[8]"), "sizes: AltTrain, 8 rows has several sources"),
     (("suites=[]",), "suites: the key is missing; name suites, or give files of prompts in suite_files."),
     (("suite_files=[mine.yaml]",), "mine.yaml: no such file"),
     (("eval.limit=0",), "eval.limit: must be greater than or equal to 1, not 0."),
@@ -415,7 +415,7 @@ def test_a_failed_step_is_shown_with_its_last_lines_and_the_others_go_on(
     done = CliRunner().invoke(app, ["study", "run", "smoke", *(w for one in SMALL for w in ("--set", one))])
     assert done.exit_code == 2
     assert "    Error: it does not work." in done.output
-    assert "1 step failed: build no-ha, 8." in " ".join(done.output.split())
+    assert "1 step failed: build no-ha, 8 rows." in " ".join(done.output.split())
     place = small()
     states = {step.title: step.status() for step in place.grid.steps if step.kind == "eval"}
     assert [*states.values()] == [Status.DONE, Status.DONE, Status.MISSING]

@@ -41,14 +41,19 @@ class Vllm:
             if not (self.python.is_file() and os.access(self.python, os.X_OK)):
                 raise ModelError(f"--vllm-python {self.python}: not a program. Give a Python that has vLLM.")
             return [str(self.python), "-m", "vllm.entrypoints.cli.main"]
-        beside = Path(sys.executable).parent / "vllm"
-        found = str(beside) if beside.is_file() else shutil.which("vllm")
+        found = self.installed()
         if not found:
             raise ModelError(
                 "vLLM is not installed here. Install it in a separate environment (pip install vllm), and "
                 "name its Python: --vllm-python PATH. Or start a server, and give its URL."
             )
         return [found]
+
+    @staticmethod
+    def installed() -> str | None:
+        """Return the program of this environment, else the one on the PATH."""
+        beside = Path(sys.executable).parent / "vllm"
+        return str(beside) if beside.is_file() else shutil.which("vllm")
 
     def open(self, target: Target, progress: Progress, in_flight: int) -> Backend:
         """Start a server for a target, and return its backend; closing that ends the server."""

@@ -15,6 +15,7 @@ from alttrain_cli.text import quoted, suggest
 DEFAULT_SEED = 1995
 _ANSWER_SHARE = 4  # a quarter of max_new_tokens is kept for the answer
 _ROOM = 1024  # tokens of a context that are left for messages
+SETTINGS = (*Sampling.model_fields, "thinking_budget", "seed")
 _OF_SAMPLING = ("temperature", "top_p", "top_k", "seed")
 _NOT_SET = {  # what holds where a setting has no value
     "temperature": "not set: 1",

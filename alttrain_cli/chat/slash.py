@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from alttrain_cli.chat.settings import SETTINGS
 from alttrain_cli.errors import AlttrainError
 
 # name -> (its argument, what it does)
@@ -39,20 +40,35 @@ class SlashCommand(NamedTuple):
 def read_line(line: str) -> SlashCommand | str:
     '''Return the command or the message in a typed line, without `"""` around a message.
 
-    Only `/word` is a command, so a message can start with a path, for example /etc/hosts.
+    Only `/word` is a command, so a message can start with a path, for example /etc/hosts. A setting typed as
+    an option of a command line is an error that names its command.
     '''
     text = line.strip()
     if text.startswith(_QUOTES):
         return text.removeprefix(_QUOTES).removesuffix(_QUOTES).strip("\n")
-    match = re.fullmatch(r"/(\w+)(?:\s+(.*))?", text, re.DOTALL)
+    if (option := re.fullmatch(r"--([\w-]+)(?:[\s=]+(\S+))?", text)) and _setting(option[1]):
+        raise AlttrainError(f"options cannot be typed here. {_hint(option[1], option[2] or '')}")
+    match = re.fullmatch(r"/([\w-]+)(?:\s+(.*))?", text, re.DOTALL)
     if match is None:
         return text
     name, argument = match.group(1).lower(), (match.group(2) or "").strip()
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
-        hint = f"Did you mean /{near[0]}?" if near else "To list the commands: /help"
-        raise AlttrainError(f"there is no command /{name}. {hint}")
+        raise AlttrainError(f"there is no command /{name}. {_hint(name, argument)}")
     return SlashCommand(name, argument)
+
+
+def _hint(name: str, argument: str) -> str:
+    """Return the command that was probably meant, or how to list them."""
+    if key := _setting(name):
+        return f"Did you mean /set {key}={argument or 'VALUE'}?"
+    near = get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
+    return f"Did you mean /{near[0]}?" if near else "To list the commands: /help"
+
+
+def _setting(name: str) -> str:
+    """Return the setting with this name, or nothing."""
+    key = name.lower().replace("-", "_")
+    return key if key in SETTINGS else ""
 
 
 def is_multiline_open(text: str) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alttrain_cli.console.doctor import print_findings
     from alttrain_cli.console.export import print_export_end, print_exports, print_planned_exports
     from alttrain_cli.console.overview import print_overview
+    from alttrain_cli.console.pairs import print_lines
     from alttrain_cli.console.preview import print_previews
     from alttrain_cli.console.recipes import print_differences, print_recipe_fits
     from alttrain_cli.console.reporter import Reporter
@@ -39,12 +40,12 @@ if TYPE_CHECKING:
     from alttrain_cli.console.terminal import (
         THEME,
         duration,
+        end_commands_with,
         err,
         keep_quiet,
         out,
         plain,
         print_error,
-        print_lines,
         print_next,
         print_table,
         print_text,
@@ -62,6 +63,7 @@ _FILES = {
     "doctor": "print_findings",
     "export": "print_export_end print_exports print_planned_exports",
     "overview": "print_overview",
+    "pairs": "print_lines",
     "preview": "print_previews",
     "recipes": "print_differences print_recipe_fits",
     "reporter": "Reporter",
@@ -72,7 +74,7 @@ _FILES = {
     "streams": "OutputError accept_loss summary protect_streams",
     "study": "StudyView print_studies print_study_plan print_study_table print_submitted",
     "terminal": (
-        "THEME duration err keep_quiet out plain print_error print_lines print_next print_table "
+        "THEME duration end_commands_with err keep_quiet out plain print_error print_next print_table "
         "print_text print_warning status"
     ),
     "training": "TrainingView print_plan print_run_summary",

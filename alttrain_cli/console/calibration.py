@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import out, plain, print_lines, print_table
+from alttrain_cli.console.pairs import print_lines
+from alttrain_cli.console.terminal import out, plain, print_table
 
 if TYPE_CHECKING:
     from alttrain_cli.evaluation.calibration.calibrate import Calibration

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import fit_columns, out, print_lines, print_next, print_table
+from alttrain_cli.console.pairs import print_lines
+from alttrain_cli.console.terminal import fit_columns, out, print_next, print_table
 from alttrain_cli.evaluation.judges.judge import InstantJudge
 from alttrain_cli.text import counted
 
@@ -69,5 +70,6 @@ def _judge(judge: "AnyJudge", here: bool) -> str:
     if judge.model is None:
         return f"{first}\na rubric for any model on a server (--judge-url); licence {judge.licence}"
     place = "on this machine" if here else "not on this machine: it is downloaded when it is used"
+    place += "; it can also run on a server (--judge-url)"
     login = "; accept its terms on the hub first" * judge.gated
     return f"{first}\n{judge.model}, {judge.size} parameters, licence {judge.licence}{login}\n{place}"

@@ -12,13 +12,13 @@ from rich.spinner import Spinner
 from alttrain_cli.chat.completion import MeasuredCompletion
 from alttrain_cli.console.editor import LineEditor
 from alttrain_cli.console.live import CompletionView, PairView
+from alttrain_cli.console.pairs import print_pairs
 from alttrain_cli.console.terminal import (
     can_redraw,
     err,
     out,
     plain,
     print_error,
-    print_pairs,
     print_sentence,
     print_warning,
 )

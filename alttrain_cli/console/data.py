@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
+from alttrain_cli.console.pairs import Parts, print_lines
 from alttrain_cli.console.sections import trace_view
-from alttrain_cli.console.terminal import out, plain, print_lines, print_table, print_warning
+from alttrain_cli.console.terminal import out, plain, print_table, print_warning
 from alttrain_cli.structure.row import Row
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def print_build(result: "BuildResult") -> None:
     _print_counts(result.audit)
     if result.reasons:
         print_table(("reason dropped", "rows"), result.reasons.items())
-    print_lines([("rows:", result.rows), ("manifest:", result.manifest), *_dropped(result)])
+    print_lines([("file:", result.rows), ("manifest:", result.manifest), *_dropped(result)])
     for warning in result.warnings:
         print_warning(warning)
     _print_rows(result.audit)
@@ -91,10 +92,10 @@ def _dropped(result: "BuildResult") -> list[tuple[str, object]]:
     return [("dropped:", result.dropped)] if result.dropped else []
 
 
-def _counts(counts: "Counter[str]", shown: int = 20) -> str:
+def _counts(counts: "Counter[str]", shown: int = 20) -> Parts:
     parts = [f"{count:,} {name}" for name, count in counts.most_common()]
     more = [f"{len(parts) - shown} more"] if len(parts) > shown else []
-    return " · ".join(parts[:shown] + more)
+    return Parts([*parts[:shown], *more])
 
 
 def _variety(some: "Variety") -> str:

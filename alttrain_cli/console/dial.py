@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from alttrain_cli.console.figures import estimate_in_words
-from alttrain_cli.console.terminal import print_lines, print_table
+from alttrain_cli.console.pairs import print_lines
+from alttrain_cli.console.terminal import print_table
 from alttrain_cli.evaluation.dial.values import DialScore, EqualComparison
 
 

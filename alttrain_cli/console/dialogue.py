@@ -2,8 +2,9 @@
 
 from rich.text import Text
 
+from alttrain_cli.console.pairs import print_lines
 from alttrain_cli.console.sections import panel, print_trace
-from alttrain_cli.console.terminal import out, plain, print_lines
+from alttrain_cli.console.terminal import out, plain
 from alttrain_cli.evaluation.attacks.attack import HIGHEST, FinishedDialogue, Reply, Role
 from alttrain_cli.evaluation.attacks.roles import DialogueResult
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import out, plain, print_lines, print_next
+from alttrain_cli.console.pairs import print_lines
+from alttrain_cli.console.terminal import out, plain, print_next
 
 if TYPE_CHECKING:
     from alttrain_cli.export.job import Export, ExportJob

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import out, print_lines, print_table
+from alttrain_cli.console.pairs import print_lines
+from alttrain_cli.console.terminal import out, print_table
 from alttrain_cli.recipe.difference import RecipeDifference
 from alttrain_cli.training.time_plan import AGAIN
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from alttrain_cli.console.figures import estimate_in_words, size_in_words
-from alttrain_cli.console.terminal import duration, out, print_lines, print_next, print_table
+from alttrain_cli.console.pairs import print_lines
+from alttrain_cli.console.terminal import duration, out, print_next, print_table
 from alttrain_cli.runs.scores import HeldOutTally, Tally
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.sizes import size_of

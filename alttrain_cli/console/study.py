@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alttrain_cli.console.terminal import err, plain, print_lines, print_table, print_warning
+from alttrain_cli.console.pairs import print_lines
+from alttrain_cli.console.terminal import err, plain, print_table, print_warning
 from alttrain_cli.study.formats import title_of
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import Status

@@ -5,14 +5,12 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePath
 from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.segment import Segment
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -56,12 +54,19 @@ class _Console(Console):
 
 
 _talks = True
+_ending = ""  # of each next command
 
 
 def keep_quiet(wanted: bool) -> None:
     """From now on print results and errors only, or everything again."""
     global _talks
     _talks = not wanted
+
+
+def end_commands_with(option: str) -> None:
+    """From now on print each next command of ours with this option, which was typed; "" for none."""
+    global _ending
+    _ending = f" {option}" if option else ""
 
 
 def out() -> Console:
@@ -91,22 +96,18 @@ def print_sentence(console: Console, text: Text) -> None:
     copied.
     """
     for line in text.split("\n", allow_blank=True) or [text]:
-        _print_sentence(console, line)
+        for part in before_command(line, console.width) if console.is_terminal else [line]:
+            console.print(part, soft_wrap=True)
 
 
-def _print_sentence(console: Console, line: Text) -> None:
+def before_command(line: Text, width: int) -> list[Text]:
+    """Return a line in parts of this width; a command in it, and a word that is longer, stay whole."""
     found = _COMMAND.search(line.plain)
     start = found.start() if found else len(line.plain)
-    if (
-        not console.is_terminal
-        or cell_len(line.plain) <= console.width
-        or len(line.plain[:start].split()) < 2
-    ):
-        console.print(line, soft_wrap=True)
-        return
+    if cell_len(line.plain) <= width or len(line.plain[:start].split()) < 2:
+        return [line]
     before, *command = line.divide([start] if found else [])
-    for part in (*_in_words(before, console.width), *command):
-        console.print(part, soft_wrap=True)
+    return [*_in_words(before, width), *command]
 
 
 def _in_words(line: Text, width: int) -> Iterator[Text]:
@@ -141,57 +142,10 @@ def print_text(text: str) -> None:
         sys.stdout.flush()
 
 
-def print_lines(lines: Iterable[tuple[str, object]]) -> None:
-    """Print names and values in two columns."""
-    print_pairs(out(), lines)
-
-
 def print_next(command: str) -> None:
     """Print the next command. It stays one line, which can be copied, however narrow the terminal is."""
-    out().print(Text("next: ", "muted") + plain(command), soft_wrap=True)
-
-
-def print_pairs(console: Console, lines: Iterable[tuple[str, object]]) -> None:
-    """Print names and values in two columns; a path is never cut in two, however narrow the terminal is.
-
-    That of a page is a link, unless colours are refused.
-    """
-    pairs = [
-        (escape_hidden(name), _linked(console, value), isinstance(value, PurePath)) for name, value in lines
-    ]
-    indent = max((cell_len(name) for name, _, _ in pairs), default=0) + 2
-    below = console.width < NARROW and indent > console.width // 3  # each value begins below its name
-    indent = 2 if below else indent
-    room = console.width - indent
-    for name, value, is_path in pairs:
-        head = Text(name + " " * (indent - cell_len(name)), "muted")
-        if below and name:
-            console.print(Text(name, "muted"), soft_wrap=True)
-            head = Text(" " * indent)
-        for line in value.split("\n", allow_blank=True) or [Text()]:
-            is_whole = is_path or any(cell_len(word) > room for word in line.plain.split())
-            _print_beside(console, head, line, wrapped=not is_whole)
-            head = Text(" " * indent)
-
-
-def _linked(console: Console, value: object) -> Text:
-    """Return a value as text; a page is a link, of which a pipe gets only the text."""
-    text = plain(str(value))
-    if isinstance(value, Path) and value.suffix == ".html" and not console.no_color:
-        text.stylize(Style(link=value.absolute().as_uri()))
-    return text
-
-
-def _print_beside(console: Console, head: Text, line: Text, *, wrapped: bool) -> None:
-    """Print a line after its head; if it is wrapped, then within its own column."""
-    if not wrapped:
-        console.print(head + line, soft_wrap=True)
-        return
-    grid = Table.grid()
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(head, line)
-    console.print(grid)
+    ending = _ending if command.startswith("alttrain") else ""
+    out().print(Text("next: ", "muted") + plain(f"{command}{ending}"), soft_wrap=True)
 
 
 def print_table(

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alttrain_cli.console.curve import print_curve, sparkline
+from alttrain_cli.console.pairs import print_lines
 from alttrain_cli.console.reporter import Reporter
-from alttrain_cli.console.terminal import duration, print_lines, print_next, print_table
+from alttrain_cli.console.terminal import duration, print_next, print_table
 from alttrain_cli.storage.run_records import Manifest
 from alttrain_cli.training.reports import Reports, TrainingStep
 from alttrain_cli.training.time_plan import about_time

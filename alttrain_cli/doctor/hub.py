@@ -53,7 +53,8 @@ def _contact() -> Finding:
     except urllib.error.HTTPError as error:  # it answered
         return ok("hub", f"{ENDPOINT} can be reached (status {error.code})")
     except (OSError, ValueError, HTTPException) as error:
-        return _unreachable(str(getattr(error, "reason", error)))
+        reason = getattr(error, "reason", error)
+        return _unreachable(getattr(reason, "strerror", None) or str(reason))
 
 
 def _unreachable(reason: str) -> Finding:

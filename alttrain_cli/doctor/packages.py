@@ -29,11 +29,6 @@ MODULES = {
         "pip install 'alttrain[gguf]'",
     ),
     "uvicorn": (("starlette", "uvicorn"), "alttrain serve", "pip install 'alttrain[serve]'"),
-    "vllm": (
-        ("vllm",),
-        "--engine vllm, and for serving a merged model",
-        "In a separate environment, because it needs other versions:\npip install vllm",
-    ),
 }
 PROGRAMS = {
     "llama.cpp": (
@@ -45,6 +40,12 @@ PROGRAMS = {
         ("ollama",),
         "running a model on a laptop",
         "Get it from https://ollama.com. Without it, alttrain chat runs a model.",
+    ),
+    "vllm": (
+        ("vllm",),
+        "--engine vllm, and serving a merged model",
+        "If it is in a separate environment, name its Python: --vllm-python PATH\n"
+        "To install it in one, because it needs other versions:\npip install vllm",
     ),
     "Chromium": (
         ("chromium", "chromium-browser", "google-chrome"),
@@ -72,13 +73,15 @@ def examine_packages() -> Iterator[Finding]:
 
 def examine_tools() -> Iterator[Finding]:
     """Yield the optional packages and programs: there, or how to get them."""
+    from alttrain_cli.backends.vllm import Vllm  # help need not wait for it
+
     for name, (modules, use, install) in MODULES.items():
         if all(map(find_spec, modules)):
             yield ok(name, f"installed, for {use}")
         else:
             yield note(name, f"not installed; only needed for {use}", install)
     for name, (programs, use, cure) in PROGRAMS.items():
-        path = next(filter(None, map(shutil.which, programs)), None)
+        path = Vllm.installed() if name == "vllm" else next(filter(None, map(shutil.which, programs)), None)
         yield ok(name, path) if path else note(name, f"not found; only needed for {use}", cure)
 
 

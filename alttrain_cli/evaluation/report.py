@@ -21,6 +21,8 @@ from alttrain_cli.evaluation.scorecard import scorecard
 from alttrain_cli.evaluation.scorecard_values import Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.storage.files import write_json
+from alttrain_cli.storage.reading import is_file
+from alttrain_cli.storage.run import Run
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,20 @@ class Report:
             command = shlex.join(["alttrain", "eval", "judge", str(root)])
             raise DataError(f"{root}: there are no judgements. To judge: {command}")
 
-    def next_command(self, target: str, baseline: str | None, *, on_gpu: bool) -> str:
+    def next_command(self, target: str, baseline: str | None, *, on_gpu: bool, shows_all: bool) -> str:
         """Return the command to type next: a better judge, or the completions that the page leaves out.
 
+        If it leaves none out (`shows_all`), the export of the run, or for other models the list of runs.
         `target` and `baseline` are what was typed; a server or a folder is named by its evaluations.
         """
         root = self.path.parent
         shown = target if target and root == Path(target) / "eval" else str(root)
         also = ["--baseline", baseline] if baseline else []
         real = any(not judge.triage for judge in self.card.judges.values() if "correct" not in judge.measures)
+        if real and shows_all:
+            run = Run(root.parent) if root.name == "eval" else None
+            is_run = run and is_file(run.recipe_path)
+            return shlex.join(["alttrain", "export", str(run.path)]) if run and is_run else "alttrain runs"
         if real:
             return shlex.join(["alttrain", "eval", "report", shown, *also, "--include-harmful"])
         if on_gpu:

@@ -274,6 +274,12 @@ def _nearest(key: KeyPath) -> str:
     return f"There are {', '.join(known)}." if len(known) <= SHOWN_KEYS else ""
 
 
+def key_called(name: str) -> str:
+    """Return the key that ends with a name, or with what people also call it; nothing if there is none."""
+    word = OTHER_NAMES.get(name, name)
+    return next((key for key in _every_key() if key.rpartition(".")[2] == word), "")
+
+
 def _every_key() -> list[str]:
     """Return the keys of all sections, with their section."""
     own = [f"{name}.{key}" for name in Recipe.model_fields for key in siblings(Recipe, (name, ""))]

@@ -34,7 +34,8 @@ class Point(NamedTuple):
     @property
     def of_data(self) -> str:
         """What its rows are called."""
-        return ", ".join(filter(None, (self.method, self.size)))
+        rows = f"{self.size} rows" if self.size.isdecimal() else self.size
+        return ", ".join(filter(None, (self.method, rows)))
 
     @property
     def of_run(self) -> str:

@@ -17,6 +17,7 @@ from alttrain_cli.chat.screen import QuietScreen
 from alttrain_cli.chat.settings import Settings
 from alttrain_cli.commands.chat.options import ChatOptions
 from alttrain_cli.commands.shared.attack_options import AttackOptions
+from alttrain_cli.commands.shared.options import EngineOptions
 from alttrain_cli.commands.shared.rules import check, words_of
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.catalogue import spec_of
@@ -48,8 +49,10 @@ def play(context: typer.Context, options: ChatOptions) -> None:
         console.print_result({"attack": suite.name, "goal": goal, **played.record()})
         console.print_end(played.done)  # to close a model takes seconds
     if isinstance(found, Target) and found.run:
-        names = [field.name for field in fields(AttackOptions)]
-        typed = words_of(context, [*names, "suite_file"] if suite.source.own else names)
+        names = [field.name for one in (AttackOptions, EngineOptions) for field in fields(one)]
+        names += ["max_new_tokens", *["greedy"] * spec_of(suite).needs_attacker]
+        names += ["suite_file"] if suite.source.own else []
+        typed = words_of(context, names)
         typed += ["--attacker", BASE] if by_default and not options.names_attacker else []
         console.print_next(next_command(str(found.run.path), suite, typed, found.recipe.generation))
 

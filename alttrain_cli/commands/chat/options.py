@@ -33,7 +33,8 @@ _PROMPT = "Send this message, print the answer and exit. Use - to read it from s
 _PROMPTS = 'File of messages to send one after the other: one per line, or JSONL with the key "prompt".'
 _SYSTEM = "System prompt. Overrides the recipe."
 _SET = (
-    "Set temperature, top_p, top_k, repetition_penalty, threshold, max_new_tokens, thinking_budget or seed."
+    "Set temperature, top_p, top_k, repetition_penalty, threshold, max_new_tokens, thinking_budget or seed, "
+    "for example temperature=0.6. Repeat it for more."
 )
 _CONTINUE = "Resume the latest conversation with this model."
 _NO_SAVE = "Do not save the conversation or the input history."

@@ -117,7 +117,10 @@ def _show(
     console.print_result(result.record(published))
     console.print_report(result, published)
     result.check(problems)
-    console.print_next(result.next_command(given.target, given.baseline, on_gpu=bool(find_machine().gpu)))
+    on_gpu = bool(find_machine().gpu)
+    console.print_next(
+        result.next_command(given.target, given.baseline, on_gpu=on_gpu, shows_all=given.include_harmful)
+    )
 
 
 def _judge_set(judges: list[AnyJudge], given: JudgeOptions, progress: Progress) -> JudgeSet:

@@ -19,6 +19,8 @@ def _version(context: typer.Context, wanted: bool) -> None:
 def _offline(context: typer.Context, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         network.go_offline()
+        console.end_commands_with("--offline")
+        context.find_root().call_on_close(lambda: console.end_commands_with(""))
 
 
 def answer_in_json(context: typer.Context) -> None:

@@ -65,7 +65,7 @@ def check_finite(number: float | None) -> float | None:
     return number
 
 
-_RECIPE = "Name of a shipped recipe, or a recipe file."
+_RECIPE = "Name of a shipped recipe, or a recipe file. To list the recipes: alttrain recipes."
 _SET = "Change one key of the recipe, for example train.learning_rate=2e-5. Repeat it for more keys."
 _RUN = "A run folder, for example runs/r1-7b-1."
 _GPU = "Estimate for this machine (auto) or for a GPU with this much memory in GB, for example 12."

@@ -115,6 +115,16 @@ def instead_of_missing(parameter: Any, command: str) -> str:
     return "To list the recipes: alttrain recipes" if is_recipe else ""
 
 
+def set_instead(option: str, command: str) -> str:
+    """Return --set with what was typed as an option of a command, or nothing."""
+    from alttrain_cli.chat.settings import SETTINGS
+    from alttrain_cli.recipe.model import key_called
+
+    name = option.lstrip("-").replace("-", "_")
+    known = {"chat": name if name in SETTINGS else "", "train": key_called(name)}
+    return f"--set {known[command]}=VALUE" if known.get(command) else ""
+
+
 def rules_alone(ctx: typer.Context, name: str, *beside: str) -> list[Rule]:
     """Return the rules of an option with which only those in `beside` have an effect."""
     words = f"with {option_of(ctx, name)}"

@@ -5,15 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from alttrain_cli.evaluation.page.labels import (
+    HEIGHT,
+    NARROWEST,
+    NARROWEST_NAMED,
+    Box,
+    find_spot,
+    mark_at,
+    shortened,
+)
 from alttrain_cli.evaluation.scorecard_values import PaperFigures, Pool, PooledScore, Scorecard, Side
 from alttrain_cli.statistics.estimates import Estimate
 
 Pair = tuple[PooledScore, PooledScore]  # of harm and of refusals
 
-HEIGHT = 340  # pixels of the plot
-LINE = 17  # pixels between two labels
 ABOVE = 10  # pixels of a label above the lines of its intervals
-NEAR = 30  # percent of the plot's width within which labels may touch
 
 
 @dataclass
@@ -28,6 +34,7 @@ class ChartPoint:
     x_bounds: tuple[float, float] | None = None
     y_bounds: tuple[float, float] | None = None
     label_y: float = 0.0
+    is_left: bool = False  # the label, of its point
 
 
 @dataclass(frozen=True)
@@ -129,23 +136,36 @@ def _pairs(paper: list[ChartPoint]) -> list[tuple[ChartPoint, ChartPoint]]:
 
 
 def place_labels(chart: Plot) -> None:
-    """Move labels down until none overlaps, or up from the end of the plot; ours are placed first."""
-    placed: list[ChartPoint] = []
-    for point in chart.ours + sorted(chart.paper, key=lambda one: -one.y):
-        start = HEIGHT * (1 - point.y / 100) - (ABOVE if point.y_bounds else 0)
-        taken = [one.label_y for one in placed if abs(chart.left(one.x) - chart.left(point.x)) < NEAR]
-        below, above = _free(start, taken, LINE), _free(min(start, HEIGHT), taken, -LINE)
-        point.label_y = below if below <= HEIGHT or above < 0 else above
-        placed.append(point)
+    """Give each label its place; ours are placed first, and published ones from the top down."""
+    points = chart.ours + sorted(chart.paper, key=lambda one: -one.y)
+    marks = [mark_at(chart.left(one.x), _down(one.y)) for one in points]
+    intervals = [_intervals(chart, one) for one in points]
+    placed: list[Box] = []
+    for at, point in enumerate(points):
+        point.label = shortened(point.label)
+        start = max(_down(point.y) - (ABOVE if point.y_bounds else 0), 0)
+        # Its own vertical interval is between the sides on which its label may be.
+        lines = [line for other, both in enumerate(intervals) for line in both[: 1 if other == at else 2]]
+        narrowest = NARROWEST if point.y_bounds else NARROWEST_NAMED
+        taken = [*placed, *marks[:at], *marks[at + 1 :]]
+        spot = find_spot(point.label, chart.left(point.x), start, taken, lines, narrowest)
+        point.label_y, point.is_left = spot.y, spot.is_left
+        placed.append(spot.box)
 
 
-def _free(start: float, taken: Sequence[float], way: int) -> float:
-    """Return the first place that overlaps none, down or up from a start."""
-    place = start
-    for other in sorted(taken, reverse=way < 0):
-        if abs(other - place) < LINE:
-            place = other + way
-    return place
+def _down(y: float) -> float:
+    """Return the place of a rate of harm, in pixels from the top."""
+    return HEIGHT * (1 - y / 100)
+
+
+def _intervals(chart: Plot, point: ChartPoint) -> list[Box]:
+    """Return the room of a point's intervals: across, and down."""
+    if not (point.x_bounds and point.y_bounds):
+        return []
+    x, y = chart.left(point.x), _down(point.y)
+    left, right = map(chart.left, point.x_bounds)
+    bottom, top = map(_down, point.y_bounds)
+    return [Box(left, right, y - 1, y + 1), Box(x - 0.5, x + 0.5, top, bottom)]
 
 
 def table_of(card: Scorecard) -> dict[str, dict[str, PaperFigures]]:
