@@ -315,6 +315,8 @@ def _fill_caches() -> None:
     """Read what every command reads and none changes. Modules that look for HOME are left to the commands."""
     from alttrain_cli.backends.connection import LIMITS, Connection
     from alttrain_cli.data.starter import starter_rows
+    from alttrain_cli.evaluation.judgement import judgement_kind
+    from alttrain_cli.evaluation.judges.catalogue import CHOSEN, GRADERS
     from alttrain_cli.evaluation.page.environment import environment
     from alttrain_cli.evaluation.published_tables import all_published
     from alttrain_cli.evaluation.suites.suite import all_suites
@@ -323,6 +325,8 @@ def _fill_caches() -> None:
 
     all_suites()
     all_published()
+    for judge in (*CHOSEN.values(), *GRADERS.values()):
+        judgement_kind(judge.measures)
     for direct in (False, True):
         Connection("http://127.0.0.1", "", LIMITS, direct=direct).close()  # which reads the certificates
     for name in environment().list_templates(extensions=["html"]):
