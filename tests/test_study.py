@@ -222,7 +222,7 @@ BAD = [
     (("modes=[zeroo]",), "modes.0: must be 'normal', 'zero', 'less' or 'more', not 'zeroo'."),
     (("judges=[rule, rule]",), "judges: a value is given twice."),
     (("suites=[crescendo]",), "suites: crescendo needs a model that attacks. Add it to the study"),
-    (("data.source=[starter, star-1]", "sizes=[8]"), "sizes: AltTrain, 8 rows has several sources"),
+    (("data.source=[starter, star-1]", "sizes=[8]"), "sizes: AltTrain, 8 has several sources"),
     (("suites=[]",), "suites: the key is missing; name suites, or give files of prompts in suite_files."),
     (("suite_files=[mine.yaml]",), "mine.yaml: no such file"),
     (("eval.limit=0",), "eval.limit: must be greater than or equal to 1, not 0."),
@@ -415,7 +415,7 @@ def test_a_failed_step_is_shown_with_its_last_lines_and_the_others_go_on(
     done = CliRunner().invoke(app, ["study", "run", "smoke", *(w for one in SMALL for w in ("--set", one))])
     assert done.exit_code == 2
     assert "    Error: it does not work." in done.output
-    assert "1 step failed: build no-ha, 8 rows." in " ".join(done.output.split())
+    assert "1 step failed: build no-ha, 8." in " ".join(done.output.split())
     place = small()
     states = {step.title: step.status() for step in place.grid.steps if step.kind == "eval"}
     assert [*states.values()] == [Status.DONE, Status.DONE, Status.MISSING]
@@ -703,7 +703,7 @@ def test_a_step_that_is_done_shows_its_time_beside_the_expected_one_in_the_plan_
     lines = output.partition("\nfolder:")[0].splitlines()
     assert max(map(len, lines)) <= columns
     if columns == 80:  # in two lines of a cell
-        assert lines[0].split() == ["step", "what", "state", "time", "memory", "disk", "money"]
+        assert lines[0].split() == ["step", "what,", "rows", "state", "time", "memory", "disk", "money"]
         said = ["33 s ", "(38 s expected)", "12 s ", "(resumed)"]
     else:
         said = ["33 s (38 s expected)", "12 s (resumed)"]

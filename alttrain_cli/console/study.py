@@ -41,7 +41,8 @@ def print_study_plan(plan: "StudyPlan", folder: Path, jobs: int, price: float | 
         jobs: steps at the same time.
         price: of one step, per hour: steps at the same time share the machine's.
     """
-    names, rows = ["step", "what", "state", "time", "memory", "disk"], [_planned(one) for one in plan.steps]
+    names = ["step", "what, rows", "state", "time", "memory", "disk"]
+    rows = [_planned(one) for one in plan.steps]
     if price is not None:
         names.append("money")
         rows = [[*row, _money(one, price)] for row, one in zip(rows, plan.steps, strict=True)]

@@ -34,8 +34,7 @@ class Point(NamedTuple):
     @property
     def of_data(self) -> str:
         """What its rows are called."""
-        rows = f"{self.size} rows" if self.size.isdecimal() else self.size
-        return ", ".join(filter(None, (self.method, rows)))
+        return ", ".join(filter(None, (self.method, self.size)))
 
     @property
     def of_run(self) -> str:
