@@ -18,6 +18,7 @@ from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.export.job import FAILED
 from alttrain_cli.export.proof import NEAR_TIE
 from alttrain_cli.library_output import capture_output
+from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import Run
 from tests.command_lines import result_of
 from tests.trained import write_run
@@ -203,11 +204,13 @@ def test_transformers_4_loads_the_tokenizer_and_renders_the_prompts_of_training(
         ("qwen3", "qwen3", "qwen3-8b", None),
     ],
 )
-def test_the_exported_template_holds_the_recipes_system_text(
+def test_the_exported_template_holds_the_recipes_system_text_also_of_a_base_in_several_files(
     family: str, kind: str, recipe: str, system: str | None, tmp_path: Path
 ) -> None:
     words = f"model.system={json.dumps(system)}"
     trained = write_run(tmp_path, family, kind, recipe, words)
+    if family == "qwen3":
+        put_in_two_files(tmp_path / "base")
     done = run("export", trained.path, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "10 of 10 as in training" in " ".join(done.output.split())
@@ -215,6 +218,20 @@ def test_the_exported_template_holds_the_recipes_system_text(
     assert (trained.adapter_path / "chat_template.jinja").read_text() != own or system is None
     exported = (tmp_path / "out" / "merged" / "chat_template.jinja").read_text()
     assert (exported == own) is (system is None)
+
+
+def put_in_two_files(base: Path) -> None:
+    """Store a model's weights as those of a large one are."""
+    from safetensors.torch import load_file, save_file
+
+    whole = base / "model.safetensors"
+    weights = load_file(whole)
+    places = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(weights)}
+    for file in set(places.values()):
+        part = {name: weight for name, weight in weights.items() if places[name] == file}
+        save_file(part, base / file, metadata={"format": "pt"})
+    write_json(base / "model.safetensors.index.json", {"metadata": {}, "weight_map": places})
+    whole.unlink()
 
 
 def test_the_adapter_is_exported_with_the_template_of_training_and_its_base_by_name(

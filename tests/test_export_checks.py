@@ -17,6 +17,7 @@ from alttrain_cli.engine import weight_sizes
 from alttrain_cli.engine.source import require_weights
 from alttrain_cli.errors import ModelError, RunError
 from alttrain_cli.export import llama_process, push
+from alttrain_cli.export.formats import choose_formats
 from alttrain_cli.export.gguf import QUANTISED, GgufFormat
 from alttrain_cli.export.preflight import SPARE, check_room
 from alttrain_cli.recipe.model import Recipe
@@ -332,6 +333,20 @@ def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(
     assert all(len(line) <= 80 or line.startswith(("alttrain ", "next: ")) for line in card)
     assert "GiB free, 0.1 GiB needed" in said
     assert hub.paths == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "weights"),
+    [
+        ("smollm2-135m", ["model.safetensors"]),
+        ("r1-7b", ["model-*.safetensors", "model.safetensors.index.json"]),
+    ],
+)
+def test_the_weights_of_a_large_model_are_listed_as_several_files(
+    run: Run, recipe: str, weights: list[str]
+) -> None:
+    (merged,) = choose_formats(["merged"], [])
+    assert merged.files(run, Recipe.load(recipe))[: len(weights)] == weights
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ class AdapterFormat(Format):
 
     name, library, copies = "adapter", "peft", 0.0
 
-    def files(self, run: Run) -> list[str]:
+    def files(self, run: Run, recipe: Recipe) -> list[str]:
         return [ADAPTER, _CONFIG, *OF_EVERY_MODEL]
 
     def check(self, recipe: Recipe) -> None:

@@ -68,8 +68,11 @@ class Format(Protocol):
     library: str
     copies: float
 
-    def files(self, run: Run) -> list[str]:
-        """Return the names of the files in its folder, without those that every export has."""
+    def files(self, run: Run, recipe: Recipe) -> list[str]:
+        """Return the names of the files in its folder, without those that every export has.
+
+        A * stands for several files whose number is not known before they are written.
+        """
 
     def check(self, recipe: Recipe) -> None:
         """Find out before anything is loaded what would fail later."""

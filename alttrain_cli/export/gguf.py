@@ -40,7 +40,7 @@ class GgufFormat(Format):
         self._name = ""
         self._renderer: Any = None
 
-    def files(self, run: Run) -> list[str]:
+    def files(self, run: Run, recipe: Recipe) -> list[str]:
         names = [_file(_name_of(run), kind) for kind in self._kinds]
         return [*names, MODELFILE] if self._for_ollama else names
 

@@ -79,7 +79,7 @@ class ExportJob:
 
     def files(self, one: Format) -> list[str]:
         """Return the names of the files in the folder of a format, which are those that an upload sends."""
-        return [*one.files(self.run), CARD, EXPORTED_RECIPE, PROOF]
+        return [*one.files(self.run, self.recipe), CARD, EXPORTED_RECIPE, PROOF]
 
     def card(self) -> ModelCard:
         """Return the model card of the first format, without a proof."""

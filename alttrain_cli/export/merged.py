@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from alttrain_cli.engine.model_files import WHOLE
+from alttrain_cli.engine.model_files import INDEX, WHOLE
 from alttrain_cli.export.format import OF_EVERY_MODEL, Format, TrainedModel
 from alttrain_cli.export.in_memory import FolderModel
 from alttrain_cli.export.preflight import check_mergeable
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
+
+LARGEST_FILE = 5e9  # bytes of weights in 16 bits: above this Unsloth's saver writes several files
 
 
 class MergedFormat(Format):
@@ -16,8 +18,10 @@ class MergedFormat(Format):
 
     name, library, copies = "merged", "transformers", 1.0
 
-    def files(self, run: Run) -> list[str]:
-        return [WHOLE, "config.json", *OF_EVERY_MODEL]  # a large model's weights have several files
+    def files(self, run: Run, recipe: Recipe) -> list[str]:
+        size = 2 * recipe.model.shape.parameters if recipe.model.shape else 0
+        weights = ["model-*.safetensors", INDEX] if size > LARGEST_FILE else [WHOLE]
+        return [*weights, "config.json", *OF_EVERY_MODEL]
 
     def check(self, recipe: Recipe) -> None:
         check_mergeable(recipe)
