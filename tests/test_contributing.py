@@ -352,18 +352,24 @@ from pathlib import Path
 from alttrain_cli.export.format import ExportedModel, TrainedModel
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.files import atomic_writer
+from alttrain_cli.storage.run import Run
+
+FILE = "template.txt"
 
 
 class TemplateFormat:
     """One text file."""
 
-    name, library, copies, files = "template", "transformers", 0.0, "template.txt"
+    name, library, copies = "template", "transformers", 0.0
+
+    def files(self, run: Run, recipe: Recipe) -> list[str]:
+        return [FILE]
 
     def check(self, recipe: Recipe) -> None:
         """Nothing can fail."""
 
     def write(self, trained: TrainedModel, folder: Path) -> None:
-        with atomic_writer(folder / self.files) as file:
+        with atomic_writer(folder / FILE) as file:
             file.write(trained.loaded.tokenizer.chat_template)
 
     def convert(self, folder: Path) -> None:
@@ -373,7 +379,7 @@ class TemplateFormat:
         yield from ()
 
     def next_step(self, folder: Path) -> str:
-        return f"cat {folder / self.files}"
+        return f"cat {folder / FILE}"
 '''
 
 
