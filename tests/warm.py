@@ -396,18 +396,31 @@ def import_libraries() -> None:
 
 
 def _serve(listener: socket.socket) -> None:
-    """Fork until all who came have left."""
+    """Fork until all who came have left, and tell each how its command has ended.
+
+    Nothing is between this process and a command: to fork takes longer than most of what a command does.
+    """
     gc.collect()
     gc.freeze()  # so that a collection in a child copies no memory
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    woken, wake = socket.socketpair()
+    for end in (woken, wake):
+        end.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     doors: list[socket.socket] = []
+    lines: dict[int, socket.socket] = {}  # to those who wait for a command, by its pid
     while True:
-        if listener in select.select([listener, *doors], [], [])[0]:
+        ready = select.select([woken, listener, *doors], [], [])[0]
+        if woken in ready:
+            woken.recv(1 << 16)
+            _tell_ends(lines)
+            continue
+        if listener in ready:
             doors.append(listener.accept()[0])
             with suppress(OSError):  # it was killed
                 doors[-1].sendall(b"\0")
             continue
-        door = select.select(doors, [], [])[0][0]
+        door = ready[0]
         found, handles, *_ = socket.recv_fds(door, 1, 4)
         if not found:
             doors.remove(door)
@@ -417,20 +430,30 @@ def _serve(listener: socket.socket) -> None:
         text = b""
         while not text.endswith(b"\n") and (some := door.recv(1 << 16)):
             text += some
-        if not os.fork():
+        line, *given = handles
+        if not (child := os.fork()):
             break
-        for handle in handles:
+        lines[child] = socket.socket(fileno=line)
+        for handle in given:
             os.close(handle)
-    for one in (listener, *doors):
-        one.close()
+        with suppress(OSError):
+            lines[child].sendall(child.to_bytes(8, "big"))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    line = socket.socket(fileno=handles[0])
-    if child := os.fork():
-        line.sendall(child.to_bytes(8, "big"))
-        line.sendall(os.waitpid(child, 0)[1].to_bytes(8, "big"))
-        os._exit(0)
-    line.close()
-    _run(json.loads(text), handles[1:])
+    signal.set_wakeup_fd(-1)
+    os.close(line)
+    for one in (listener, woken, wake, *doors, *lines.values()):
+        one.close()
+    _run(json.loads(text), given)
+
+
+def _tell_ends(lines: dict[int, socket.socket]) -> None:
+    """Tell those who wait for commands that have ended."""
+    while lines:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with lines.pop(child) as line, suppress(OSError):
+            line.sendall(status.to_bytes(8, "big"))
 
 
 def _run(order: dict[str, Any], handles: list[int]) -> NoReturn:
