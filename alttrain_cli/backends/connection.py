@@ -154,9 +154,7 @@ class Pulse:
 class Connection:
     """An HTTP client for one server. It follows no redirects and takes no compressed answers."""
 
-    def __init__(
-        self, base_url: str, api_key: str, limits: ConnectionLimits, *, direct: bool = False
-    ) -> None:
+    def __init__(self, base_url: str, api_key: str, limits: ConnectionLimits, *, direct: bool) -> None:
         """Open nothing yet. `direct`: never through a proxy.
 
         Raises:

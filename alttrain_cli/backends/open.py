@@ -113,11 +113,7 @@ def open_backend(
 
 
 def open_later(
-    found: Target | Remote,
-    progress: Progress | None = None,
-    *,
-    in_flight: int = IN_FLIGHT,
-    engine: Engine | None = None,
+    found: Target | Remote, progress: Progress, *, in_flight: int = IN_FLIGHT, engine: Engine | None = None
 ) -> Backend:
     """Return a backend whose model is loaded at the first request. A server is opened now."""
     if isinstance(found, Target):

@@ -173,7 +173,7 @@ class _Reply:
 
     request: StreamRequest
     translated: TranslatedText
-    watched: WatchedTokens | None = None  # until the verdict is written
+    watched: WatchedTokens | None  # until the verdict is written
     parts: list[str] = field(default_factory=list)
     tokens: int = 0
     before: int = 0

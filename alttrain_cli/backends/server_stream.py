@@ -36,7 +36,7 @@ class ServerBudget:
 
     endpoint: Endpoint
     tokens: int | None
-    is_offered: bool = True
+    is_offered: bool
 
     @property
     def fields(self) -> Body:
@@ -65,7 +65,7 @@ class StreamedText:
     """
 
     started: str
-    opened: bool = False
+    opened: bool
     parts: list[str] = field(default_factory=list)
     tokens: int = 0
 

@@ -34,7 +34,7 @@ _BASE, _ADAPTER = "base", "adapter"  # the names of the two models on our server
 class Vllm:
     """Where vLLM is installed: the Python of its environment; None: this one, or the program on the PATH."""
 
-    python: Path | None = None
+    python: Path | None
 
     def command(self) -> list[str]:
         if self.python is not None:

@@ -84,7 +84,7 @@ class CompletionView(Region):
             note = answer_note(stats) if name == "answer" else ""
             self.console.print(section_view(trace, name, fold=self._fold, note=note))
 
-    def _end_panel(self, note: str = "") -> None:
+    def _end_panel(self, note: str) -> None:
         panel, self._panel = self._panel, None  # else its last line is in the live part too, for a moment
         if panel:
             panel.end(note)

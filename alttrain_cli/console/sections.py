@@ -127,7 +127,7 @@ def _difference(traces: Sequence[Trace], name: Section) -> str:
     return "same" if one == other else "differs"
 
 
-def section_title(trace: Trace, name: Section, note: str = "", warning: str = "") -> Text:
+def section_title(trace: Trace, name: Section, note: str, warning: str = "") -> Text:
     """Return the title of a section: its name, the verdict of an assessment, a note, and a warning."""
     title = Text(name, style=name)
     if name == "assessment" and trace.assessment:

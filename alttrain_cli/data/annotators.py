@@ -88,7 +88,7 @@ class ModelAnnotator:
     on this machine would give the same answers, but a server's may have changed.
     """
 
-    def __init__(self, responses: Responses, *, asks_again: bool = False) -> None:
+    def __init__(self, responses: Responses, *, asks_again: bool) -> None:
         self.name = responses.model
         self.usage: Usage | None = responses.usage
         self._responses = responses

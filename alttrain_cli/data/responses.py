@@ -155,7 +155,7 @@ class ResponseStore:
     price: Price | None = None
 
     @classmethod
-    def beside(cls, rows: Path, progress: Progress, price: Price | None = None) -> "ResponseStore":
+    def beside(cls, rows: Path, progress: Progress, price: Price | None) -> "ResponseStore":
         """Return the folder that belongs to a data file."""
         return cls(rows.with_name(f"{rows.stem}.answers"), progress, price)
 

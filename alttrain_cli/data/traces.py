@@ -33,11 +33,7 @@ class TraceGenerator:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        store: ResponseStore,
-        max_new_tokens: int = MAX_TOKENS,
-        system: str | None = None,
+        self, backend: Backend, store: ResponseStore, max_new_tokens: int, system: str | None
     ) -> None:
         whole, opening = (SAMPLING.limited(limit) for limit in (max_new_tokens, OPENING_TOKENS))
         self.name = backend.name

@@ -40,11 +40,7 @@ class Batch:
     """
 
     def __init__(
-        self,
-        loaded: LoadedModel,
-        stops: frozenset[int],
-        adapter: bool = True,
-        prefixes: Prefixes | None = None,
+        self, loaded: LoadedModel, stops: frozenset[int], adapter: bool, prefixes: Prefixes | None
     ) -> None:
         self._loaded = loaded
         self._stops = stops

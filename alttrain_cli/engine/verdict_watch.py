@@ -56,7 +56,7 @@ class VerdictWatch:
         tokens: those of the verdict words.
     """
 
-    def __init__(self, tokens: VerdictTokens, started: str = "", threshold: float | None = None) -> None:
+    def __init__(self, tokens: VerdictTokens, started: str, threshold: float | None) -> None:
         self.is_open = True
         self.score: VerdictScore | None = None
         self.tokens = tokens

@@ -48,12 +48,12 @@ class JudgeSet:
     chosen: list[AnyJudge]
     open_model: Callable[[str], Backend]  # opens a model by one word: a folder, a hub id, or "URL MODEL"
     progress: Progress
+    with_card: bool
     part: JudgedPart = "answer"
     url: str | None = None  # the server of rubrics; where there are none, of classifiers
     # for a local judge another model than its own, for a server's judge its name there
     model: str | None = None
     allow_code: bool = False
-    with_card: bool = True
 
     def check_available(self) -> None:
         """Make sure that every judge can be used, before anything is generated for it."""

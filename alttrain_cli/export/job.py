@@ -59,7 +59,7 @@ class ExportJob:
     out: Path
     formats: Sequence[Format]
     prompts: Sequence[str]
-    repo: str | None = None  # on the hub, for the one format
+    repo: str | None  # on the hub, for the one format
 
     def check(self) -> Room:
         """Find out before anything is loaded what would fail later; return the room on the disk."""

@@ -30,8 +30,8 @@ class Service:
     dispatcher: Dispatcher
     defaults: Sampling
     created: int  # seconds since 1970
-    key: str | None = None  # what clients must send
-    hosts: tuple[str, ...] = ()  # the names under which the server may be addressed; none: any
+    key: str | None  # what clients must send
+    hosts: tuple[str, ...]  # the names under which the server may be addressed; none: any
 
     def check(self, http: "Request") -> None:
         """Make sure that a request may be answered.

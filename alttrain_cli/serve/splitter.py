@@ -30,7 +30,7 @@ class Splitter:
     the client has. A stop text counts in the answer alone: in the reasoning it would lose the answer.
     """
 
-    def __init__(self, started: str = "", stops: Sequence[str] = ()) -> None:
+    def __init__(self, started: str, stops: Sequence[str]) -> None:
         self._stops = stops
         self._pending = ""
         self._skips_space = False  # what comes first is white space of a marker

@@ -38,7 +38,7 @@ class Process:
 class Launcher:
     """Starts processes here. With several cards each place has one; without a card they share the cores."""
 
-    def __init__(self, jobs: int = 1, cards: Sequence[str] = ()) -> None:
+    def __init__(self, jobs: int, cards: Sequence[str]) -> None:
         self._jobs = jobs
         self._cards = cards
 

@@ -18,7 +18,7 @@ from alttrain_cli.text import quoted, suggest
 TO_LIST = {"suites": "To list them: alttrain eval suites", "judges": "To list them: alttrain eval judges"}
 
 
-def check_names(study: StudyFile, path: Path, overrides: Sequence[str] = ()) -> None:
+def check_names(study: StudyFile, path: Path, overrides: Sequence[str]) -> None:
     """Refuse a name that means nothing, before anything is planned.
 
     Errors name the study's file, or the --set that gave the name.

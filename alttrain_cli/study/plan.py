@@ -18,7 +18,7 @@ class PlannedStep(NamedTuple):
     status: Status
     cost: Cost
     expected: float | None
-    took: StepEnd | None = None  # if it was done here
+    took: StepEnd | None  # if it was done here
 
     @property
     def left(self) -> float | None:

@@ -65,7 +65,7 @@ class Runner:
     machine: Machine
     launcher: Launcher
     events: Events
-    jobs: int = 1
+    jobs: int
     failures: list[Failure] = field(default_factory=list)
     _running: list[_Running] = field(default_factory=list)
     _done: set[str] = field(default_factory=set)

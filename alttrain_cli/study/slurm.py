@@ -44,7 +44,7 @@ class Submission(NamedTuple):
 class After(NamedTuple):
     """The jobs before a step: those that it needs, and those that write the same files, done or not."""
 
-    needed: tuple[str, ...] = ()
+    needed: tuple[str, ...]
     others: tuple[str, ...] = ()
 
     @property

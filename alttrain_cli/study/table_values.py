@@ -93,9 +93,9 @@ class StudyTable:
     missing: tuple[str, ...]
     dots: tuple[Dot, ...]
     published_dots: tuple[PublishedDot, ...]
-    doubts: tuple[str, ...] = ()  # what is in no rate
-    undrawn: tuple[str, ...] = ()  # the runs that are not in the plot, and why
-    ended: tuple[StepEnd, ...] = ()  # the steps that were done here, with their times
+    doubts: tuple[str, ...]  # what is in no rate
+    undrawn: tuple[str, ...]  # the runs that are not in the plot, and why
+    ended: tuple[StepEnd, ...]  # the steps that were done here, with their times
 
     @property
     def to_do(self) -> str:

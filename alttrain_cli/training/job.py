@@ -32,7 +32,7 @@ from alttrain_cli.structure.template import EncodedRow
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.curve import curve_svg
 from alttrain_cli.training.fit import estimate_sizes, timed_plan
-from alttrain_cli.training.launch import ALONE, Launch
+from alttrain_cli.training.launch import Launch
 from alttrain_cli.training.memory_plan import Batching, default_batching, plan, sizes_of
 from alttrain_cli.training.rank import RankTask, agreed, joined
 from alttrain_cli.training.reports import Reports, TrainingEvents, TrainingStep
@@ -54,8 +54,8 @@ class TrainingJob:
     recipe: Recipe
     data: TrainingRows
     canary: Canary
-    overrides: Sequence[str] = ()
-    launch: Launch = ALONE
+    overrides: Sequence[str]
+    launch: Launch
 
 
 def start(job: TrainingJob, out: Path | None, reports: Reports) -> Run:
