@@ -27,6 +27,7 @@ from alttrain_cli.progress import Progress
 from alttrain_cli.storage.files import atomic_writer, write_json
 from alttrain_cli.storage.reading import check_ordinary, sha256
 from alttrain_cli.structure.row import Row, iter_rows
+from alttrain_cli.text import counted
 
 FEWEST = 8  # rows: one step of the recipes
 
@@ -84,7 +85,7 @@ class BuildResult:
         if not known:
             found.append(f"the label of {self.audit.labels['unknown']:,} rows is unknown.")
         if 0 < self.audit.rows < FEWEST:
-            rows = f"{self.audit.rows} row{'s' * (self.audit.rows > 1)}"
+            rows = counted(self.audit.rows, "row")
             found.append(f"only {rows}: less than one step of training needs. The paper uses 1,000.")
         starter = ", or --source starter" * self.takes_starter
         return found + [

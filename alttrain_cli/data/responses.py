@@ -16,6 +16,7 @@ from alttrain_cli.errors import GateError
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.storage.journal import Journal
+from alttrain_cli.text import counted
 
 _AGAIN = "Run the same command again to retry only these."
 
@@ -61,7 +62,7 @@ class Usage:
         }
 
     def describe(self, price: Price | None) -> str:
-        failures = f"{self.failures} error{'s' * (self.failures != 1)}"
+        failures = counted(self.failures, "error")
         if self.prompt_tokens is None or self.completion_tokens is None:
             return f"tokens unknown · {failures}"
         parts = [f"{self.prompt_tokens + self.completion_tokens:,} tokens", failures]

@@ -11,9 +11,12 @@ from alttrain_cli.storage.long_lists import Streamed
 
 
 def hash_of(*values: Any) -> str:
+    return hashed(values)
+
+
+def hashed(value: Any) -> str:
     """Return 32 hex digits for anything that JSON can write."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def sample_keys(items: Sequence[Item], samples: int, shaping: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from alttrain_cli.storage.reading import (
     read_text,
 )
 from alttrain_cli.strict_json import is_object
-from alttrain_cli.text import escape_hidden, quoted
+from alttrain_cli.text import counted, escape_hidden, quoted
 
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 # RuntimeError: encrypted; NotImplementedError: a way to compress that Python does not know.
@@ -141,7 +141,7 @@ def _rows(
 
 
 def _counts(values: int, columns: int) -> str:
-    return f"the row has {values} value{'s' * (values != 1)} for {columns} column{'s' * (columns != 1)}"
+    return f"the row has {counted(values, 'value')} for {counted(columns, 'column')}"
 
 
 def _why(error: str) -> str:

@@ -21,6 +21,7 @@ from alttrain_cli.study.run import Events, Failure, Runner
 from alttrain_cli.study.slurm import Submission, check_installed, submit
 from alttrain_cli.study.table import study_table
 from alttrain_cli.study.table_values import StudyTable
+from alttrain_cli.text import counted
 
 FOLDER = Path("runs") / "studies"
 
@@ -74,7 +75,7 @@ class Place:
         if failures:
             names = "; ".join(f"{one.step.kind} {one.step.title}" for one in failures)
             raise AlttrainError(
-                f"{len(failures)} step{'s' * (len(failures) > 1)} failed: {names}. The last lines are above. "
+                f"{counted(len(failures), 'step')} failed: {names}. The last lines are above. "
                 f"To try again: {self.command('run')}"
             )
 

@@ -1,11 +1,8 @@
 """The models of an attack, and its budget."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from alttrain_cli.backends.base import Backend
 from alttrain_cli.backends.open import Address, check_found, find, open_later
@@ -23,6 +20,7 @@ from alttrain_cli.evaluation.attacks.roles import (
     TargetCaller,
 )
 from alttrain_cli.evaluation.choices import ATTACKER_TOKENS, BASE, RULE
+from alttrain_cli.evaluation.plan_keys import hashed
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
@@ -185,10 +183,6 @@ def identity(backend: Backend) -> str:
     """Return the model with a hash of all that shapes what it writes; what a person calls it does not."""
     facts = {name: value for name, value in backend.fingerprint.record().items() if name != "name"}
     return f"{backend.fingerprint.model} {hashed(facts)}"
-
-
-def hashed(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _remembering(backend: Backend, journal: Journal) -> Remembering:
