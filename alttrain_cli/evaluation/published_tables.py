@@ -3,18 +3,14 @@
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, model_validator
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.storage.shipped_files import shipped_yaml
 from alttrain_cli.text import suggest
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Macro(_Strict):
+class Macro(BaseModel, frozen=True, extra="forbid"):
     """A mean over suites as a paper defines it; `metrics` are our metrics that correspond to theirs."""
 
     name: str
@@ -23,7 +19,7 @@ class Macro(_Strict):
     suites: tuple[str, ...]
 
 
-class PublishedRow(_Strict):
+class PublishedRow(BaseModel, frozen=True, extra="forbid"):
     """The figures of one method on one backbone; what is not published is left out."""
 
     backbone: str
@@ -31,7 +27,7 @@ class PublishedRow(_Strict):
     figures: dict[str, float]
 
 
-class PublishedTable(_Strict):
+class PublishedTable(BaseModel, frozen=True, extra="forbid"):
     """One table of a paper."""
 
     title: str  # its place in the paper, in words
@@ -49,7 +45,7 @@ class PublishedTable(_Strict):
         return self
 
 
-class PublishedPaper(_Strict):
+class PublishedPaper(BaseModel, frozen=True, extra="forbid"):
     """What a paper publishes: its means over suites, its tables, and how it measured."""
 
     name: str

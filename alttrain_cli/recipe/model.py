@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from alttrain_cli.errors import RecipeError
 from alttrain_cli.problems import in_words, key_of
@@ -68,13 +68,11 @@ class Lora(StrictSection):
     )
 
 
-class Train(StrictSection):
+class Train(StrictSection, extra="allow"):
     """TRL's SFTConfig; every value is passed on, since its defaults differ between devices.
 
     These keys must be in a recipe; any other setting of SFTConfig may be. `until_verdict` is ours.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
 
     max_length: int = Positive
     num_train_epochs: float = Field(gt=0, le=10_000)

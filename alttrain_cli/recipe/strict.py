@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 # Bounds are far above what anybody uses: they catch a slip of the keyboard before hours are lost.
 MOST = 10_000_000  # tokens, steps, elements of a dimension
 Positive = Field(gt=0, le=MOST)
 
 
-class StrictSection(BaseModel):
+class StrictSection(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, strict=True):
     """A section whose values are read as they are written."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 def siblings(model: type[BaseModel], key: Sequence[str]) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -31,13 +30,11 @@ _BLANK = re.compile("[\\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe
 Label = Literal["harmful", "benign", "unknown"]
 
 
-class Row(BaseModel):
+class Row(BaseModel, frozen=True, extra="forbid"):
     """A prompt with its label and the structured response to learn, without model markers.
 
     `order` is that of the sections inside the reasoning block; the default order is not written to files.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     prompt: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.problems import first_problem
@@ -21,9 +21,7 @@ _LINES = "Each line needs a prompt and a label, harmful or benign"
 ALWAYS, NEVER = float("inf"), float("-inf")  # above every threshold, and above none
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
+class _Line(BaseModel, extra="ignore", strict=True):
     prompt: Annotated[str, Field(min_length=1)]
     label: Literal["harmful", "benign"]  # "unknown" shows nothing
 

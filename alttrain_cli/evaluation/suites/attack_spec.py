@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 FlowName = Literal["escalation", "refinement", "paraphrase", "actors", "script", "repetition"]
 IN_TURNS: tuple[FlowName, ...] = ("escalation", "actors", "script")  # their dialogues have a history
@@ -34,10 +34,8 @@ Names = Annotated[
 ]
 
 
-class AttackSpec(BaseModel):
+class AttackSpec(BaseModel, frozen=True, extra="forbid"):
     """The attack of a suite. A field that its control flow does not read must be left out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     flow: FlowName
     instructions: Names = ()  # to the attacker; {goal} and others are filled in

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.attack_spec import AttackSpec, Names
@@ -29,10 +29,8 @@ class OwnSuite(NamedTuple):
     judge: str | None  # as --judge takes it
 
 
-class _Fields(BaseModel):
+class _Fields(BaseModel, frozen=True, extra="forbid"):
     """A suite in a user's file; the names are those of the shipped suites."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
     file: str = Field(min_length=1)  # beside the YAML file

@@ -11,7 +11,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.suite import ProblemPlace
@@ -45,9 +45,7 @@ class Problem(NamedTuple):
     cases: list[Case]
 
 
-class _Test(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class _Test(BaseModel, frozen=True):
     input: str
     output: str
 

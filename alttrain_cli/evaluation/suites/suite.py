@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import GROUPS
@@ -28,10 +28,8 @@ Grader = Literal["word", "math", "code", "program", "lm-eval", "lm-eval-f1", "lm
 RUN_CODE: tuple[Grader, ...] = ("code", "program")  # graders that run what a model wrote
 
 
-class ProblemPlace(BaseModel):
+class ProblemPlace(BaseModel, frozen=True, extra="forbid"):
     """Where the published tests of a programming problem are: they can have many megabytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
     row: int
@@ -78,11 +76,7 @@ class SampleRequest:
     sample: int
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SuiteSource(_Strict):
+class SuiteSource(BaseModel, frozen=True, extra="forbid"):
     """Where the published data is: in the package, on the hub, or at an URL."""
 
     package: str | None = None
@@ -109,7 +103,7 @@ class SuiteSource(_Strict):
         return f"{where} @ {self.revision[:10]}" if self.revision else where
 
 
-class Task(_Strict):
+class Task(BaseModel, frozen=True, extra="forbid"):
     """A task of lm-evaluation-harness, or one of ours in its language; `harness.py` makes use of it."""
 
     name: str
@@ -120,7 +114,7 @@ class Task(_Strict):
     missing: tuple[str, ...] = ()  # columns that its templates know and the published file lacks
 
 
-class Suite(_Strict):
+class Suite(BaseModel, frozen=True, extra="forbid"):
     """A set of items and how they are read. `columns` lists the names that published copies use."""
 
     name: str
