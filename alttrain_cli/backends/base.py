@@ -45,7 +45,7 @@ class Ability(Flag):
 
 
 class Finish(StrEnum):
-    """Why generation ended. What that means for the structure is `evaluation`'s business."""
+    """Why generation ended. `evaluation` decides what that means for the structure."""
 
     STOP = "stop"  # the model ended its turn, or its text was whole
     LENGTH = "length"  # max_new_tokens

@@ -59,7 +59,7 @@ class Outputs:
                 )
 
     def announce(self, digest: str) -> None:
-        """Write the manifest of rows that are about to be replaced: a process killed then spares neither."""
+        """Note the hashes of the new rows and of those that they replace: after a kill, either may be there."""
         before = sha256(self.rows) if self.rows.is_file() else None
         stub = {"alttrain": __version__, "status": "started", "sha256": digest, "replaces": before}
         write_json(self.manifest, stub)

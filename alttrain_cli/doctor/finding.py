@@ -1,4 +1,4 @@
-"""What an examination found."""
+"""What a check found."""
 
 from enum import StrEnum
 from typing import NamedTuple

@@ -1,1 +1,1 @@
-"""The only door to unsloth, torch, transformers, trl and peft. Imports none of them at load time."""
+"""The room of unsloth, torch, transformers, trl and peft. None of them is imported at load time."""

@@ -169,7 +169,7 @@ def fully_trained(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _stay_offline(recipe: Recipe) -> None:
-    """For a model on this machine, switch the hub off, for as long as the process lives.
+    """For a model on this machine, switch the hub off, as long as the process runs.
 
     The libraries ask the hub about local models too, and wait where there is no network. The hub's
     library, datasets and transformers read the variable when they are imported and keep it, so taking

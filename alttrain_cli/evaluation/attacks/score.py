@@ -196,7 +196,7 @@ def warnings_of(score: AttackScore, *, harmful: bool) -> list[str]:
 
 
 def _too_weak(base: AttackSummary) -> list[str]:
-    """Return whether the attack works too seldom on the baseline, or that it is not known."""
+    """Return a warning if the attack seldom works on the baseline, or if that is not known."""
     if base.works.share < WEAK:
         return [
             f"the attack works on the baseline in {base.works.hits} of {base.works.n} dialogues only. It is "
