@@ -59,7 +59,7 @@ class Outputs:
                 )
 
     def announce(self, digest: str) -> None:
-        """Note the hashes of the new rows and of those that they replace: after a kill, either may be there."""
+        """Note the hashes of the new rows and of those that they replace: a kill leaves either."""
         before = sha256(self.rows) if self.rows.is_file() else None
         stub = {"alttrain": __version__, "status": "started", "sha256": digest, "replaces": before}
         write_json(self.manifest, stub)

@@ -68,7 +68,8 @@ class JudgeSet:
         judged nothing of what it was given.
         """
         folders = [folder for root in roots for folder in suite_dirs(root, only)]
-        judges = [self._judges(plan) for _, plan in Cases(folders)]
+        suites = (plan.suite for _, plan in Cases(folders))
+        judges = [judges_for(suite.kind, suite.grader, self.chosen) for suite in suites]
         needed = {judge.name: judge for some in judges for judge in some}
         problems = []
         for judge in needed.values():
@@ -78,9 +79,6 @@ class JudgeSet:
             else:
                 problems.append(self._judge_by_model(judge, mine, roots))
         return list(filter(None, problems))
-
-    def _judges(self, plan: EvalPlan) -> list[AnyJudge]:
-        return judges_for(plan.suite.kind, plan.suite.grader, self.chosen)
 
     def _judge_instantly(self, judge: InstantJudge, cases: Cases, roots: Sequence[Path]) -> str:
         if judge.runs_code and not self.allow_code:

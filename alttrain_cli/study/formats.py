@@ -32,7 +32,7 @@ def markdown(table: StudyTable) -> str:
     lines = [head, ["---"] * len(head), *_rows(table)]
     body = "\n".join(f"| {' | '.join(_escaped(one) for one in line)} |" for line in lines)
     title = f"**{escape_hidden(table.title)}**{' (PARTIAL)' if table.missing else ''}"
-    return "\n\n".join([title, body, *_notes(table)]) + "\n"
+    return "\n\n".join([title, body, *table.notes, *_partial(table)]) + "\n"
 
 
 def latex(table: StudyTable) -> str:
@@ -92,10 +92,6 @@ def _as_text(name: str) -> str:
 
 def _rows(table: StudyTable) -> list[list[str]]:
     return [[*line.labels, *map(cell_text, line.cells)] for line in table.lines]
-
-
-def _notes(table: StudyTable) -> list[str]:
-    return [*table.notes, *_partial(table)]
 
 
 def _partial(table: StudyTable) -> list[str]:

@@ -1,7 +1,6 @@
 """The work of `alttrain export`."""
 
 import shlex
-from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,7 +11,7 @@ from alttrain_cli.commands.export import ExportOptions
 from alttrain_cli.commands.shared.rules import Rule, check, typed_again
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.export.formats import choose_formats
-from alttrain_cli.export.job import Export, ExportJob, check_proofs, push_proved
+from alttrain_cli.export.job import ExportJob, check_proofs, push_proved
 from alttrain_cli.export.job import export as start
 from alttrain_cli.export.preflight import Room
 from alttrain_cli.export.push import has_token
@@ -48,7 +47,8 @@ def export(context: typer.Context, options: ExportOptions) -> None:
         with console.status("Uploading ...") if options.push else nullcontext():
             address = push_proved(job, exports)
     finally:  # the folders are there, also if a proof or the upload failed
-        console.print_result({"exports": _records(exports), "uploaded": address})
+        records = [{"folder": str(one.folder), **one.record()} for one in exports]
+        console.print_result({"exports": records, "uploaded": address})
     console.print_export_end(exports, address)
 
 
@@ -59,7 +59,3 @@ def _planned(job: ExportJob, room: Room, *, token: bool) -> dict[str, Any]:
         "upload": {"repository": job.repo, "token": token} if job.repo is not None else None,
         "card": job.card().text(),
     }
-
-
-def _records(exports: Sequence[Export]) -> list[dict[str, Any]]:
-    return [{"folder": str(one.folder), **one.record()} for one in exports]

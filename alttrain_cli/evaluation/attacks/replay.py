@@ -11,7 +11,7 @@ from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.attacks.dialogue import StoredDialogue
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.suites.items import LoadedSuite
-from alttrain_cli.evaluation.suites.suite import Item, Suite, fingerprint
+from alttrain_cli.evaluation.suites.suite import Suite, fingerprint
 from alttrain_cli.storage.reading import sha256
 
 
@@ -35,7 +35,11 @@ def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedS
     for one in sorted(folder.played(plan.keys), key=lambda one: one.sample):
         if found := _turns(one):
             turns.setdefault(one.item, found)
-    items = [_scripted(item, turns[item.id]) for item in plan.items if item.id in turns]
+    items = [
+        item._replace(goal=item.goal or item.prompt, turns=turns[item.id])
+        for item in plan.items
+        if item.id in turns
+    ]
     if not items:
         raise DataError(
             f"--replay {word}: {folder.path}: no dialogue came to an end that can be replayed. "
@@ -56,10 +60,6 @@ def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedS
         caveats=(first,) if samples > 1 else (),
     )
     return suite.model_copy(update={"attack": suite.attack.replayed(plan.target.name), "n": None}), data
-
-
-def _scripted(item: Item, turns: tuple[str, ...]) -> Item:
-    return item._replace(goal=item.goal or item.prompt, turns=turns)
 
 
 def _turns(dialogue: StoredDialogue) -> tuple[str, ...]:
