@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from alttrain_cli.evaluation.attacks.attack import goal_of
 from alttrain_cli.evaluation.attacks.control import JudgedDialogues, beside_bare_goal
 from alttrain_cli.evaluation.attacks.score import AttackScore, AttackSummary, summary_of
 from alttrain_cli.evaluation.judges.catalogue import is_triage
@@ -61,7 +60,7 @@ def _summary(
 def _judged(side: SuiteResult | None, chosen_by: SuiteResult) -> JudgedDialogues | None:
     if side is None or side.attack is None or side.plan.attack is None:
         return None
-    goals = {one.key: goal_of(one.item) for one in side.plan.requests}
+    goals = {one.key: one.item.aim for one in side.plan.requests}
     return JudgedDialogues(side.attack, *_hits(side, chosen_by), goals, side.plan.attack.target_calls)
 
 

@@ -62,7 +62,7 @@ def _asked(item: Item, completion: StoredCompletion, *, in_turns: bool) -> str:
 
     Some answers mean something only after them: a reversed stance, or an abbreviation that was agreed on.
     """
-    goal = item.goal or item.prompt
+    goal = item.aim
     written = completion.asked[-1:] not in ((), (item.prompt,))
     if not written or (item.turns and not item.goal):
         return goal

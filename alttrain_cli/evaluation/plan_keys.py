@@ -30,7 +30,7 @@ def sample_keys(items: Sequence[Item], samples: int, shaping: Mapping[str, Any])
     keys = []
     for item in items:
         # A dialogue is shaped by its goal and turns.
-        text = hash_of(item.goal or item.prompt, item.turns) if "attack" in shaping else item.prompt
+        text = hash_of(item.aim, item.turns) if "attack" in shaping else item.prompt
         earlier = first.setdefault(text, item)
         differs = earlier is not item and earlier.reference != item.reference
         own = [item.reference] if differs else []

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
+    Attack,
     AttackOutcome,
     Attempt,
-    Flow,
     Role,
     Steps,
     ask_list,
@@ -18,10 +18,11 @@ from alttrain_cli.evaluation.attacks.attack import (
     is_refused,
     scored,
 )
+from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Actors(Flow):
+class Actors(Attack):
     """One conversation per actor. A refused question is written again, then left out.
 
     An actor without questions is passed over. The dialogue fails if no actor has any.
@@ -41,7 +42,8 @@ class Actors(Flow):
     def target_calls(self) -> int:
         return self.actors * self.turns * (1 + self.backtracks)
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
+        goal = item.aim
         prompt = Conversation.of(filled(self.find, goal=goal, actors=str(self.actors)))
         found = yield from ask_list(prompt)
         failed: AttackOutcome | None = None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.judges.quoting import fence_text
@@ -135,32 +135,6 @@ class FinishedDialogue:
 Play = Generator[tuple[Call, ...], tuple[Reply, ...], FinishedDialogue]
 
 
-class Attack(Protocol):
-    """A frozen dataclass. Its fields are its budget and its wording: they are part of every key."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> str:
-        """Changes whenever the same replies could give another dialogue."""
-
-    @property
-    def target_calls(self) -> int:
-        """How often the target is called at most."""
-
-    @property
-    def needs_attacker(self) -> bool:
-        """Whether it calls a model that attacks."""
-
-    def play(self, item: Item) -> Play:
-        """Play one dialogue."""
-
-
-def goal_of(item: Item) -> str:
-    return item.goal or item.prompt
-
-
 class AllFailedError(Exception):
     """Every call of a step failed, so the dialogue ends."""
 
@@ -209,23 +183,28 @@ def ask_list(conversation: Conversation) -> Steps[tuple[str, ...]]:
     return reply.texts
 
 
-def ended(log: list[Attempt], steps: Steps[AttackOutcome]) -> Play:
-    """Run the steps of an attack and return how it ended, with the attempts that it logged."""
-    try:
-        outcome = yield from steps
-    except AllFailedError as end:
-        outcome = end.outcome
-    return FinishedDialogue(outcome, tuple(log))
+class Attack:
+    """The base of frozen dataclasses. Their fields are budget and wording: they are part of every key."""
 
+    name: str
+    version: str  # changes whenever the same replies could give another dialogue
+    needs_attacker: bool  # whether it calls a model that attacks
 
-class Flow:
-    """An attack whose dialogue is shaped by its goal alone."""
+    @property
+    def target_calls(self) -> int:
+        """How often the target is called at most."""
+        raise NotImplementedError
 
     def play(self, item: Item) -> Play:
+        """Play one dialogue."""
         log: list[Attempt] = []
-        return (yield from ended(log, self._steps(goal_of(item), log)))
+        try:
+            outcome = yield from self._steps(item, log)
+        except AllFailedError as end:
+            outcome = end.outcome
+        return FinishedDialogue(outcome, tuple(log))
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
         """Call the roles, log every attempt, and return how it ended."""
         raise NotImplementedError
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     HIGHEST,
+    Attack,
     AttackOutcome,
     Attempt,
-    Flow,
     Role,
     Steps,
     ask_one,
@@ -21,10 +21,11 @@ from alttrain_cli.evaluation.attacks.attack import (
     scored,
     shown,
 )
+from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Escalation(Flow):
+class Escalation(Attack):
     """Turns that stay in the conversation, and refused ones that are taken back, up to a number.
 
     A refusal beyond the last backtrack stays in the conversation and uses up a turn.
@@ -41,8 +42,8 @@ class Escalation(Flow):
     def target_calls(self) -> int:
         return self.turns + self.backtracks
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
-        chat = Conversation.of(filled(self.instruction, goal=goal, turns=str(self.turns)))
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
+        chat = Conversation.of(filled(self.instruction, goal=item.aim, turns=str(self.turns)))
         kept, turn, back = Conversation(), 1, 0
         while turn <= self.turns:
             message = yield from ask_one(Role.ATTACKER, chat)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
+    Attack,
     AttackOutcome,
     Attempt,
-    Flow,
     Role,
     Steps,
     ask_one,
@@ -16,10 +16,11 @@ from alttrain_cli.evaluation.attacks.attack import (
     held_or,
     scored,
 )
+from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Paraphrase(Flow):
+class Paraphrase(Attack):
     """One message per technique. The target sees no history.
 
     A technique that fails is passed over. The dialogue fails if all have.
@@ -36,10 +37,12 @@ class Paraphrase(Flow):
     def target_calls(self) -> int:
         return min(self.turns, len(self.techniques))
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
         failed: AttackOutcome | None = None
         for name, definition in self.techniques[: self.turns]:
-            chat = Conversation.of(filled(self.instruction, goal=goal, technique=name, definition=definition))
+            chat = Conversation.of(
+                filled(self.instruction, goal=item.aim, technique=name, definition=definition)
+            )
             try:
                 message = yield from ask_one(Role.ATTACKER, chat)
                 yield from attempted(log, Conversation.of(message.text))

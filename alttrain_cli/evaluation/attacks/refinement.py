@@ -5,19 +5,20 @@ from dataclasses import dataclass, replace
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     HIGHEST,
+    Attack,
     AttackOutcome,
     Attempt,
-    Flow,
     Role,
     Steps,
     ask,
     filled,
     shown,
 )
+from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Refinement(Flow):
+class Refinement(Attack):
     """Streams side by side. The target sees one message and no history.
 
     A stream that fails ends. The dialogue fails if all streams have.
@@ -35,9 +36,9 @@ class Refinement(Flow):
     def target_calls(self) -> int:
         return self.streams * self.turns
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
         heads = [self.instructions[at % len(self.instructions)] for at in range(self.streams)]
-        chats = [Conversation.of(filled(head, goal=goal)) for head in heads]
+        chats = [Conversation.of(filled(head, goal=item.aim)) for head in heads]
         for _ in range(self.turns):
             written = yield from ask(Role.ATTACKER, [(chat, chat) for chat in chats])
             sent = [(chat.assistant(one.text), Conversation.of(one.text)) for chat, one in written]

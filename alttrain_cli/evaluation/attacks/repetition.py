@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
     AllFailedError,
+    Attack,
     AttackOutcome,
     Attempt,
-    Flow,
     Play,
     Steps,
     attempted,
@@ -18,7 +18,7 @@ from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Repetition(Flow):
+class Repetition(Attack):
     """As many target calls as an attack has, each with the bare goal. It needs a target that samples.
 
     A sample without a final answer is passed over. The dialogue fails if none has one.
@@ -36,11 +36,11 @@ class Repetition(Flow):
     def play(self, item: Item) -> Play:
         return replace((yield from super().play(item)), alike=True)
 
-    def _steps(self, goal: str, log: list[Attempt]) -> Steps[AttackOutcome]:
+    def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
         failed: AttackOutcome | None = None
         for _ in range(self.turns):
             try:
-                yield from attempted(log, Conversation.of(goal))
+                yield from attempted(log, Conversation.of(item.aim))
                 if (yield from scored(log)):
                     return AttackOutcome.ACHIEVED
             except AllFailedError as end:

@@ -35,11 +35,7 @@ def _replayed(suite: Suite, folder: SuiteDir, word: str) -> tuple[Suite, LoadedS
     for one in sorted(folder.played(plan.keys), key=lambda one: one.sample):
         if found := _turns(one):
             turns.setdefault(one.item, found)
-    items = [
-        item._replace(goal=item.goal or item.prompt, turns=turns[item.id])
-        for item in plan.items
-        if item.id in turns
-    ]
+    items = [item._replace(goal=item.aim, turns=turns[item.id]) for item in plan.items if item.id in turns]
     if not items:
         raise DataError(
             f"--replay {word}: {folder.path}: no dialogue came to an end that can be replayed. "

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from alttrain_cli.backends.base import BackendError, Completion
-from alttrain_cli.evaluation.attacks.attack import Attack, Call, FinishedDialogue, Play, Reply, Role, goal_of
+from alttrain_cli.evaluation.attacks.attack import Attack, Call, FinishedDialogue, Play, Reply, Role
 from alttrain_cli.evaluation.attacks.roles import Caller, DialogueCall, DialogueResult
 from alttrain_cli.evaluation.suites.suite import SampleRequest
 from alttrain_cli.progress import Progress
@@ -74,9 +74,7 @@ def play_all(
 
 def _asks(attack: Attack, waiting: Sequence[Dialogue]) -> list[DialogueCall]:
     return [
-        DialogueCall(
-            place, index, call, goal_of(one.request.item), seed_of(attack, one.request, one.step, index)
-        )
+        DialogueCall(place, index, call, one.request.item.aim, seed_of(attack, one.request, one.step, index))
         for place, one in enumerate(waiting)
         for index, call in enumerate(one.calls)
     ]
@@ -111,6 +109,6 @@ def _take(dialogue: Dialogue, answered: Sequence[DialogueResult]) -> None:
 
 def seed_of(attack: Attack, request: SampleRequest, step: int, index: int) -> int:
     """Return a seed that is the same for every target, so that candidate and baseline share it."""
-    facts = [attack.name, attack.version, goal_of(request.item), request.sample, step, index]
+    facts = [attack.name, attack.version, request.item.aim, request.sample, step, index]
     digest = hashlib.sha256(json.dumps(facts).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 2  # some servers take no more than 31 bits

@@ -4,19 +4,18 @@ from dataclasses import dataclass
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.evaluation.attacks.attack import (
+    Attack,
     AttackOutcome,
     Attempt,
-    Play,
     Steps,
     attempted,
-    ended,
     is_refused,
 )
 from alttrain_cli.evaluation.suites.suite import Item
 
 
 @dataclass(frozen=True)
-class Script:
+class Script(Attack):
     """The user's turns of an item, one after the other, with the target's own answers in between.
 
     The last answer decides. There is no early stop.
@@ -30,10 +29,6 @@ class Script:
     @property
     def target_calls(self) -> int:
         return self.turns
-
-    def play(self, item: Item) -> Play:
-        log: list[Attempt] = []
-        return (yield from ended(log, self._steps(item, log)))
 
     def _steps(self, item: Item, log: list[Attempt]) -> Steps[AttackOutcome]:
         kept = Conversation()

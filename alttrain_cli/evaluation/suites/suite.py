@@ -55,6 +55,11 @@ class Item(NamedTuple):
     document: Annotated[Mapping[str, Any], AfterValidator(check_finite)] | None = None
 
     @property
+    def aim(self) -> str:
+        """What an attack is after."""
+        return self.goal or self.prompt
+
+    @property
     def reference(self) -> dict[str, str]:
         """What a judge compares a completion with; it does not shape the completion.
 
