@@ -108,7 +108,7 @@ class StructureStats:
 
 
 def verdict_by_behaviour(stats: StructureStats, judged: Mapping[str, Judgement]) -> VerdictTable:
-    table = {verdict.value: dict.fromkeys(BEHAVIOURS, 0) for verdict in Verdict}
+    table = add_tables(())
     for key, verdict in stats.verdicts.items():
         table[verdict][_behaviour(judged.get(key))] += 1
     return table

@@ -56,7 +56,11 @@ class Rate:
         """Wilson's 95% score interval."""
         return wilson(self.share, self.n)
 
-    def __str__(self) -> str:
+    def in_words(self, low: float, high: float) -> str:
+        """Return it with an interval: 3/103 = 3% (1-8)."""
         if not self.n:
             return "none counted"
-        return f"{self.hits}/{self.n} = {percent(self.share)} ({span(*self.interval)})"
+        return f"{self.hits}/{self.n} = {percent(self.share)} ({span(low, high)})"
+
+    def __str__(self) -> str:
+        return self.in_words(*self.interval)

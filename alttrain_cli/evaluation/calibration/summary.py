@@ -2,7 +2,7 @@
 
 from alttrain_cli.evaluation.calibration.calibrate import Calibration
 from alttrain_cli.evaluation.calibration.promise import CONFIDENCE
-from alttrain_cli.statistics.rates import Rate, percent, span
+from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.statistics.roc import exact_interval
 
 SummaryRow = tuple[str, str, str]
@@ -32,10 +32,7 @@ def sentences(made: Calibration) -> list[str]:
 
 
 def exact_rate(rate: Rate) -> str:
-    """Return a rate with its exact interval: 3/103 = 3% (1-8)."""
-    if not rate.n:
-        return str(rate)
-    return f"{rate.hits}/{rate.n} = {percent(rate.share)} ({span(*exact_interval(rate))})"
+    return rate.in_words(*exact_interval(rate))
 
 
 def _promise(made: Calibration) -> str:
