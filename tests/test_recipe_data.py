@@ -108,6 +108,20 @@ def test_a_wrong_quota_is_refused_with_an_example(words: str) -> None:
         Source.parse(f"safechain:{words}")
 
 
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("safechain[harmful]:900", "safechain:harmful=900"),
+        ("OWNER/NAME[benign]:100", "OWNER/NAME:benign=100"),
+        ("traces.csv[benign]", "traces.csv:benign=900"),
+    ],
+)
+def test_a_label_in_brackets_is_answered_with_how_it_is_written(typed: str, right: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Source.parse(typed)
+    assert str(caught.value) == f"{typed}: write the number for a label as {right}"
+
+
 def test_the_data_of_a_recipe_is_built_once_and_found_again(here: Path) -> None:
     first = train(*SMALL)
     assert first.exit_code == 0, first.output
@@ -191,7 +205,7 @@ def test_whole_traces_are_planned_longer_than_short_rows_and_mixed_rows_are_coun
     assert len(expected_sizes(["a:400", "b:harmful=30,benign=10"], "original", Recipe.load("r1-7b"))) == 440
     study = StudyFile.load("smoke", ("sizes=[96]", "methods.x={mix: star-1:40, style: original}"))
     builds = [step for step in resolve(study, Path("x")).steps if isinstance(step, BuildStep)]
-    assert builds[-1].sources == ("starter:96", "star-1:40")
+    assert builds[-1].sources == ("starter:192", "star-1:40")
 
 
 def test_an_annotator_that_needs_a_server_is_named_with_the_command(here: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 from alttrain_cli.cli import app
 from alttrain_cli.commands.doctor import sources
 from alttrain_cli.data import published_files
+from alttrain_cli.data.sources import RawRecord, Source
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites import check, items
 from alttrain_cli.evaluation.suites.check import check_suite
@@ -101,3 +104,30 @@ def test_the_rows_of_a_set_that_is_published_as_a_file_are_counted(
     math.kept.write_text("[", encoding="utf-8")
     broken = sources._published_file(math)
     assert (broken.level, str(math.kept) in broken.cure) == ("problem", True)
+
+
+def test_the_rows_of_a_set_on_the_hub_are_counted_at_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def rows(source: Source, count: int) -> Iterator[RawRecord]:
+        asked.append((source.name, source.revision))
+        return iter([("x", {})] * count)
+
+    monkeypatch.setattr(sources, "is_offline", lambda: False)
+    monkeypatch.setattr(sources, "published_revision", lambda name: "0123456789abcdef")
+    for name, count, level in (
+        ("star-1", 1000, "ok"),
+        ("star-1", 999, "problem"),
+        ("star-benign-915", 915, "ok"),
+        ("safechain", 12, "ok"),
+    ):
+        monkeypatch.setattr(sources, "records", partial(rows, count=count))
+        found = sources._hub_set(name)
+        assert (found.level, f"{count:,} rows" in found.found) == (level, True), found
+    assert asked[0] == ("UCSC-VLAA/STAR-1", "0123456789abcdef")
+
+    def broken(source: Source) -> Iterator[RawRecord]:
+        raise DataError("cannot be read")
+
+    monkeypatch.setattr(sources, "records", broken)
+    assert sources._hub_set("r1-act").level == "problem"

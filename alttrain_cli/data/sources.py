@@ -27,6 +27,8 @@ PUBLIC = {
     "star-benign-915": "UCSC-VLAA/STAR-benign-915",
     "r1-act": "Yeonjun/R1-Act-train",
 }
+# How many rows their authors name; SafeChain's say only "40K".
+ROWS = {"star-1": 1000, "star-benign-915": 915, "r1-act": 1000}
 NAMES = (*STARTER_SETS, *PUBLIC, *FILES)
 # Sets without a label column; their papers give the label.
 LABELS: dict[str, Label] = {"UCSC-VLAA/STAR-1": "harmful", "UCSC-VLAA/STAR-benign-915": "benign"}
@@ -36,6 +38,7 @@ RawRecord = tuple[str, Mapping[str, Any]]  # (place in the source, values)
 
 _REVISION = re.compile(r"[\w][\w./-]*", re.ASCII)
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
+_OF_LABEL = re.compile(rf"(.+)\[({'|'.join(get_args(Label))})\]")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # a drive of Windows
 
 
@@ -74,6 +77,9 @@ class Source:
             raise DataError(
                 f"{_cut(name)}: files with this ending cannot be read. Possible: {', '.join(FORMATS)}."
             )
+        if of_label := _OF_LABEL.fullmatch(name):
+            example = f"{of_label[1]}:{of_label[2]}={count or 900}"
+            raise DataError(f"{_cut(text)}: write the number for a label as {_cut(example)}")
         if not is_hub_id(source.name):
             every = (
                 f"Give a {', '.join(FORMATS)} file, a Hugging Face id (OWNER/NAME), or one of these names: "

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from alttrain_cli.data.published_files import FILES, PublishedFile
-from alttrain_cli.data.sources import PUBLIC, Source, published_revision, records
+from alttrain_cli.data.sources import PUBLIC, ROWS, Source, published_revision, records
 from alttrain_cli.doctor.finding import Finding, note, ok, problem
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.suites.check import ONLINE, check_suite
@@ -26,13 +26,27 @@ def source_findings(progress: Progress) -> Iterator[Finding]:
             yield ok(suite.name, found.found)
         else:
             yield problem(suite.name, found.found, found.cure)
-    for name, hub_id in PUBLIC.items():
-        revision = None if is_offline() else published_revision(name)
-        if revision:
-            yield ok(name, f"{hub_id} is at {revision[:10]}; its rows are counted when they are built")
-        else:
-            yield note(name, f"{hub_id}: the hub did not answer", "Give a downloaded file: --source FILE")
+    for name in PUBLIC:
+        progress.show("sources", len(suites), len(suites), name)
+        yield _hub_set(name)
     yield from map(_published_file, FILES.values())
+
+
+def _hub_set(name: str) -> Finding:
+    """Return what is wrong with a set on the hub: what is there now is read and counted."""
+    revision = None if is_offline() else published_revision(name)
+    if not revision:
+        return note(name, f"{PUBLIC[name]}: the hub did not answer", "Give a downloaded file: --source FILE")
+    try:
+        with capture_output(None):
+            found = sum(1 for _ in records(Source(PUBLIC[name], revision=revision)))
+    except DataError as error:
+        return problem(name, str(error), "Connect to the network, and repeat.")
+    words = f"{found:,} rows; {PUBLIC[name]} is at {revision[:10]}"
+    if found != ROWS.get(name, found):
+        cure = "Its authors changed it. Results with it cannot be compared with earlier ones."
+        return problem(name, f"{words}; its authors name {ROWS[name]:,}", cure)
+    return ok(name, words)
 
 
 def _published_file(file: PublishedFile) -> Finding:
