@@ -3,6 +3,7 @@
 A default that changes fails here. To change a setting on purpose, change it here too, and say why.
 """
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
 from alttrain_cli.data.samples import SampleReader
-from alttrain_cli.evaluation.presets import find_preset
+from alttrain_cli.evaluation.presets import find_preset, preset_names
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped
@@ -30,9 +31,22 @@ STAR = "STAR-1's evaluation"
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."
 
+CARD = "DeepSeek-R1's model card"
+OURS = "ours"
+NEITHER = "ours; nobody else has it"
+
 Settings = dict[str, tuple[Any, str]]  # key -> (value, source)
 
 ALL_LRM: Settings = {
+    "model.full_finetuning": (False, SCRIPT),
+    "data.mix": ([], "no paper but the study mixes"),
+    "data.seed": (1995, OURS),
+    "train.max_grad_norm": (1.0, "the trainer's default, which R1-Act's script leaves"),
+    "train.train_sampling_strategy": ("random", SCRIPT),
+    "train.until_verdict": (0.0, NEITHER),
+    "generation.threshold": (None, NEITHER),
+    "generation.top_k": (None, "no paper names it"),
+    "generation.repetition_penalty": (None, "STAR-1 alone has one, in its evaluation"),
     "lora.r": (16, SCRIPT),
     "lora.lora_alpha": (16, SCRIPT),
     "lora.lora_dropout": (0.0, SCRIPT),
@@ -55,6 +69,12 @@ ALL_LRM: Settings = {
 ALTTRAIN: Settings = {
     **ALL_LRM,
     "data.sources": (["safechain:harmful=900,benign=100"], f"{PAPER}: about 900 and 100"),
+    "model.system": (None, f"{CARD}: none"),
+    "train.max_length": (8192, f"{OURS}; R1-Act's script has 32768, and no row is as long"),
+    "generation.max_new_tokens": (4096, OURS),
+    "generation.do_sample": (True, CARD),
+    "generation.temperature": (0.6, CARD),
+    "generation.top_p": (0.95, CARD),
     "data.style": ("alttrain", PAPER),
     "data.label": (None, "SafeChain's own labels"),
     "data.annotator": ("template", "ours; the paper has GPT-4o"),
@@ -63,9 +83,11 @@ R1_ACT: Settings = {
     **ALL_LRM,
     "train.max_length": (32768, SCRIPT),
     "train.gradient_accumulation_steps": (1, SCRIPT),
-    "train.train_sampling_strategy": ("random", SCRIPT),
     "generation.max_new_tokens": (1024, EVALUATION),
     "generation.do_sample": (False, EVALUATION),
+    "generation.temperature": (None, "not sampled"),
+    "generation.top_p": (None, "not sampled"),
+    "data.annotator": ("template", "not used: the rows are as they are published"),
     "data.sources": (["r1-act"], "R1-Act's dataset"),
     "data.style": ("original", "rows as they are published"),
     "data.label": ("unknown", "the published rows have none"),
@@ -86,8 +108,21 @@ FULL: Settings = {
     "train.adam_beta2": (0.999, DEFAULT),
     "train.weight_decay": (0.0, DEFAULT),
     "train.train_sampling_strategy": ("random", DEFAULT),
+    **{
+        key: ALL_LRM[key]
+        for key in (
+            "data.seed",
+            "train.until_verdict",
+            "generation.threshold",
+            "generation.top_k",
+            "generation.repetition_penalty",
+        )
+    },
     "generation.max_new_tokens": (4096, STUDY),
     "generation.do_sample": (False, STUDY),
+    "generation.temperature": (None, "not sampled"),
+    "generation.top_p": (None, "not sampled"),
+    "data.annotator": ("template", "not used: the rows are as they are published"),
     "data.sources": (["lrm-study-short:400"], "the study's repository: 400 of a kind of 1,000 rows"),
     "data.mix": (["lrm-study-math:4000"], "the study's repository: 4,000 rows of mathematics"),
     "data.label": ("unknown", "the published rows have none"),
@@ -107,9 +142,42 @@ RECIPES: dict[str, Settings] = {
     **{f"r1-act-{of}": {**R1_ACT, "model.system": (QWEN, SCRIPT)} for of in ("1.5b", "7b", "14b", "s1-14b")},
     "lrm-study-7b": FULL,
 }
+R1 = "deepseek-ai/DeepSeek-R1-Distill-"
+BACKBONES = {
+    "r1-1.5b": f"{R1}Qwen-1.5B",
+    "r1-7b": f"{R1}Qwen-7B",
+    "r1-8b": f"{R1}Llama-8B",
+    "r1-32b": f"{R1}Qwen-32B",
+    "s1-14b": "simplescaling/s1.1-14B",
+    "r1-7b-3k": f"{R1}Qwen-7B",
+    "r1-8b-3k": f"{R1}Llama-8B",
+    "r1-act": f"{R1}Llama-8B",
+    "r1-act-1.5b": f"{R1}Qwen-1.5B",
+    "r1-act-7b": f"{R1}Qwen-7B",
+    "r1-act-14b": f"{R1}Qwen-14B",
+    "r1-act-s1-14b": "simplescaling/s1.1-14B",
+    "lrm-study-7b": f"{R1}Qwen-7B",
+}
+# Keys that decide nothing of what a paper did: names, and how an update is cut to fit the memory.
+FREE = (
+    "name",
+    "data.name",
+    "model.name",  # in BACKBONES
+    "model.revision",
+    "model.package",
+    "model.shape.",
+    "train.per_device_train_batch_size",  # in ROWS_PER_STEP
+    "train.gradient_accumulation_steps",
+    "train.gradient_checkpointing",
+    "train.save_steps",
+)
 ROWS_PER_STEP = {
     "r1-7b": (8, SCRIPT),
     "r1-8b": (8, SCRIPT),
+    "r1-7b-3k": (8, SCRIPT),
+    "r1-8b-3k": (8, SCRIPT),
+    "r1-32b": (8, f"{SCRIPT}, as for 14B, its largest"),
+    "s1-14b": (8, f"{SCRIPT}, as for 14B"),
     "r1-act": (8, SCRIPT),
     "r1-act-7b": (8, SCRIPT),
     "r1-act-14b": (8, SCRIPT),
@@ -118,27 +186,41 @@ ROWS_PER_STEP = {
     "r1-act-1.5b": (16, SCRIPT),
     "lrm-study-7b": (64, f"{STUDY_SCRIPT}: 4 GPUs, 2 rows each, 8 steps"),
 }
+NO_MODEL: Settings = {
+    "names_the_model": (False, "no system prompt is put in front"),
+    "load_in_4bit": (None, "of a run, the weights stay as they are"),
+}
+NOT_SAMPLED: Settings = {
+    "do_sample": (False, "each paper decodes safety greedily"),
+    **dict.fromkeys(("temperature", "top_p", "top_k"), (None, "not sampled")),
+    "threshold": (None, NEITHER),
+    "repetition_penalty": (None, "STAR-1 alone has one"),
+}
 PRESETS: dict[str, Settings] = {
     "r1-act": {
+        **NOT_SAMPLED,
         "max_new_tokens": (1024, EVALUATION),
-        "do_sample": (False, EVALUATION),
         "load_in_4bit": (True, EVALUATION),
         "names_the_model": (True, EVALUATION),
         "judge_part": (None, "no judge is published"),
     },
     "star-1": {
+        **NOT_SAMPLED,
+        **NO_MODEL,
         "max_new_tokens": (8000, STAR),
-        "do_sample": (False, STAR),
         "repetition_penalty": (1.2, STAR),
         "judge_part": ("full", "STAR-1 judges the whole text"),
     },
     "safechain": {
+        **NOT_SAMPLED,
+        **NO_MODEL,
         "max_new_tokens": (16000, "SafeChain's evaluation"),
-        "do_sample": (False, "SafeChain's evaluation"),
+        "judge_part": (None, "any"),
     },
     "lrm-safety-study": {
+        **NOT_SAMPLED,
+        **NO_MODEL,
         "max_new_tokens": (4096, STUDY),
-        "do_sample": (False, STUDY),
         "judge_part": ("full", f"{STUDY}: no stripping of the reasoning"),
     },
 }
@@ -183,14 +265,35 @@ def test_a_recipe_has_the_settings_of_its_source(name: str) -> None:
     assert wrong == {}
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_setting_of_a_papers_recipe_is_in_its_table(name: str) -> None:
+    recipe = Recipe.load(name)
+    keys = [".".join(path) for path, _ in recipe.leaves()]
+    free = (*FREE, "lora.") if recipe.model.full_finetuning else FREE
+    assert [key for key in keys if not key.startswith(free) and key not in RECIPES[name]] == []
+
+
+def test_every_papers_recipe_trains_its_backbone_in_its_updates() -> None:
+    assert {name: Recipe.load(name).model.name for name in RECIPES} == BACKBONES
+    assert ROWS_PER_STEP.keys() == RECIPES.keys()
+
+
 @pytest.mark.parametrize("name", ROWS_PER_STEP)
 def test_an_update_has_the_rows_of_its_source(name: str) -> None:
     assert Recipe.load(name).train.rows_per_step == ROWS_PER_STEP[name][0]
 
 
+def test_a_preset_names_the_model_as_r1_act_does() -> None:
+    named = find_preset("r1-act").system
+    assert [named(model) for model in (f"{R1}Llama-8B", f"{R1}Qwen-7B")] == [LLAMA, QWEN]
+    assert PRESETS.keys() == {*preset_names()}
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_has_the_settings_of_its_source(name: str) -> None:
     preset = find_preset(name)
+    own = {one.name for one in fields(preset)} - {"name", "generation", "caveats"}
+    assert PRESETS[name].keys() == own | preset.generation.model_dump().keys()
     for key, (wanted, source) in PRESETS[name].items():
         home = preset.generation if hasattr(preset.generation, key) else preset
         assert getattr(home, key) == wanted, source

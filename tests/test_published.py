@@ -18,15 +18,19 @@ from alttrain_cli.evaluation import published_tables
 from alttrain_cli.evaluation.attacks.attack_record import AttackRecord
 from alttrain_cli.evaluation.attacks.score import AttackScore, summary_of
 from alttrain_cli.evaluation.attacks.stats import AttackStats
+from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.macros import macro_scores
 from alttrain_cli.evaluation.page.page import page
+from alttrain_cli.evaluation.presets import find_preset
 from alttrain_cli.evaluation.published_tables import all_published, find_published
 from alttrain_cli.evaluation.scorecard_values import MacroScore, MetricScore, Scorecard
 from alttrain_cli.evaluation.suite_result import SuiteResult
-from alttrain_cli.evaluation.suites.suite import all_suites
+from alttrain_cli.evaluation.suites.items import read_suite
+from alttrain_cli.evaluation.suites.suite import all_suites, find_suites
 from alttrain_cli.statistics.estimates import Estimate, mean_of
 from tests import stand_ins
 from tests.scorecards import BARE, REFUSES, card_of, evaluate, suite, target
+from tests.scripted import ScriptedBackend
 
 HARMFUL = ("jbb-harmful", "strongreject", "wildjailbreak-250", "gcg", "jbc", "pair")
 
@@ -274,6 +278,10 @@ def test_a_preset_is_applied_whole_with_the_part_that_judges_see(here: Path) -> 
             "has no effect on a server, whose weights it changes",
         ),
         (("smollm2-135m", "--preset", "star-1", "--judge-part", "answer"), "which judges the part full"),
+        (
+            ("smollm2-135m", "--preset", "star-1", "--suite", "smoke-benign,reasoning", "--allow-code"),
+            "--preset star-1: gives 8,000 new tokens. math-500, aime-2024: up to 32,768 are needed.",
+        ),
     ],
 )
 def test_a_preset_that_cannot_be_applied_whole_is_refused(
@@ -283,6 +291,27 @@ def test_a_preset_that_cannot_be_applied_whole_is_refused(
     monkeypatch.setattr(Machine, "detect", classmethod(lambda cls: machine))
     result = run(*words)
     assert (result.exit_code, message in words_of(result)) == (2, True), result.output
+
+
+def test_a_preset_whose_tokens_the_command_line_gives_takes_every_suite(here: Path) -> None:
+    words = ("--preset", "star-1", "--max-new-tokens", "64", "--limit", "2")
+    result = run("smollm2-135m", "--suite", "math-500", "--out", "e", *words)
+    assert (result.exit_code, "changes max_new_tokens" in words_of(result)) == (0, True), result.output
+
+
+def test_what_a_preset_leaves_as_the_recipe_has_it_is_told(here: Path) -> None:
+    result = run("r1-act-7b", "--preset", "star-1", "--suite", "smoke-benign", "--out", "e", "--limit", "2")
+    assert "--preset star-1: the recipe's system prompt stays, and the paper names none" in words_of(result)
+    assert "--preset star-1: the recipe's 4-bit weights stay (on a GPU)" in words_of(result)
+    own = run("smollm2-135m", "--preset", "star-1", "--suite", "smoke-benign", "--out", "f", "--limit", "2")
+    assert (own.exit_code, "stay" in words_of(own)) == (0, False), own.output
+
+
+def test_a_context_that_leaves_a_preset_fewer_tokens_is_told() -> None:
+    request = EvalRequest([], find_preset("star-1").generation, caveats=("--preset star-1: told",))
+    [smoke] = find_suites("smoke-harmful")
+    found = request.plan(smoke, read_suite(smoke), ScriptedBackend(context=4096)).caveats
+    assert found[1:] == ("the model's context of 4096 tokens allows 3072 new ones instead of 8000",)
 
 
 def test_a_preset_that_the_command_line_changes_says_so(here: Path) -> None:

@@ -212,6 +212,11 @@ BAD = [
     (("methods=[nope]",), "methods.nope.style: 'nope' is not known. Did you mean 'no-pu'?"),
     (("suites=[smoke-bening]",), "suites: 'smoke-bening' is not known. Did you mean 'smoke-benign'?"),
     (("judges=[ruler]",), "judges: 'ruler' is not known. Did you mean 'rule'?"),
+    (("eval.preset=star1",), "eval.preset: 'star1' is not known. Did you mean 'star-1'?"),
+    (
+        ("eval.preset=r1-act", "eval.max_new_tokens=null", "suites=[mmlu]", "table.columns=[mmlu]"),
+        "--preset r1-act: gives 1,024 new tokens. mmlu: up to 4,096 are needed.",
+    ),
     (("table.columns=[harm]",), "table.columns: 'harm' is not known. Did you mean 'harmful'?"),
     (("table.published=altrain",), "table.published: 'altrain' is not known. Did you mean 'alttrain'?"),
     (("table.rows=[size]",), "table.rows: method has several values, so it must be a row."),

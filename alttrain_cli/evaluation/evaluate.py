@@ -59,6 +59,8 @@ class EvalOptions:
                 f"{repeats[0]}: greedy decoding gives the same completion every time. Add --do-sample."
             )
         caveats = list(self.preset.caveats) if self.preset else []
+        if self.preset and isinstance(target.model, Target):
+            caveats += self.preset.kept_of(target.model.recipe.model)
         changed = [*self.sampling, *(["max_new_tokens"] if self.max_new_tokens else [])]
         if changed:
             caveats.append(f"applied only in part: the command line changes {', '.join(changed)}")

@@ -47,12 +47,14 @@ class EvalRequest:
         return self.max_new_tokens or max(self.sampling.max_new_tokens, suite.max_new_tokens or 0)
 
     def _bounded(self, suite: Suite, backend: Backend) -> list[str]:
-        """Return a line if a server's context leaves fewer tokens than requested."""
+        """Return a line if the context leaves fewer tokens than a preset gives, or a server was asked for."""
         wanted, most = self._wanted(suite), self.sampling_for(suite, backend.context).max_new_tokens
-        if backend.fingerprint.server is None or most == wanted:
+        is_served = backend.fingerprint.server is not None
+        if most == wanted or not (is_served or self.caveats):
             return []
+        whose = "server" if is_served else "model"
         return [
-            f"the server's context of {backend.context} tokens allows {most} new ones instead of {wanted}"
+            f"the {whose}'s context of {backend.context} tokens allows {most} new ones instead of {wanted}"
         ]
 
     def without_threshold(self) -> "EvalRequest":

@@ -1,11 +1,13 @@
 """Generation settings of published evaluations, so that rates can be compared; each with its caveats."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import JudgedPart
-from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.text import suggest
+from alttrain_cli.evaluation.suites.suite import Suite
+from alttrain_cli.recipe.model import Model, Sampling
+from alttrain_cli.text import listed, suggest
 
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 LLAMA = "You are Llama, created by Meta AI. You are a helpful assistant."
@@ -33,12 +35,36 @@ class Preset:
             return None
         return LLAMA if "llama" in model.lower() else QWEN
 
+    def kept_of(self, model: Model) -> list[str]:
+        """Return what stays as the recipe has it, and which the paper does not name, in words."""
+        kept = []
+        if model.system and not self.names_the_model:
+            kept.append("the recipe's system prompt stays, and the paper names none")
+        if model.load_in_4bit and self.load_in_4bit is None:
+            kept.append("the recipe's 4-bit weights stay (on a GPU), and the paper names none")
+        return kept
+
+    def check_suites(self, suites: Iterable[Suite]) -> None:
+        """Refuse suites that need more tokens than it gives: they would be evaluated with other settings."""
+        most = self.generation.max_new_tokens
+        if above := [one for one in suites if (one.max_new_tokens or 0) > most]:
+            needed = max(one.max_new_tokens or 0 for one in above)
+            names = listed([one.name for one in above], 4)
+            raise DataError(
+                f"--preset {self.name}: gives {most:,} new tokens. {names}: up to {needed:,} are needed. "
+                "Evaluate this without the preset, or choose a number: --max-new-tokens"
+            )
+
 
 def find_preset(name: str) -> Preset:
     presets = {preset.name: preset for preset in _PRESETS}
     if name not in presets:
         raise DataError(f"--preset {name}: no such preset. {suggest(name, presets)}")
     return presets[name]
+
+
+def preset_names() -> list[str]:
+    return [preset.name for preset in _PRESETS]
 
 
 def general_presets() -> list[str]:

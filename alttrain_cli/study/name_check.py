@@ -8,6 +8,7 @@ from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import GROUPS
 from alttrain_cli.evaluation.judges.catalogue import CHOSEN
+from alttrain_cli.evaluation.presets import find_preset, preset_names
 from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites.suite import all_suites
 from alttrain_cli.recipe.overrides import origin
@@ -29,6 +30,8 @@ def check_names(study: StudyFile, path: Path, overrides: Sequence[str]) -> None:
                 hint = suggest(name, known, TO_LIST.get(key, ""))
                 place = origin(key.split("."), overrides, path)
                 raise DataError(f"{place} {key}: {quoted(name)} is not known. {hint}")
+    if study.eval.preset and study.eval.max_new_tokens is None:
+        find_preset(study.eval.preset).check_suites(suites_of(study))
     for suite in suites_of(study):
         if suite.attack and suite.attack.needs_attacker and not study.eval.names_attacker:
             raise DataError(
@@ -44,6 +47,7 @@ def _names(study: StudyFile) -> Iterator[tuple[str, Sequence[str], list[str]]]:
     yield "table.published", named, [*papers]
     yield "suites", study.suites, [*all_suites(), *GROUPS]
     yield "judges", study.judges, [*CHOSEN]
+    yield "eval.preset", [study.eval.preset] if study.eval.preset else [], preset_names()
     methods = {f"methods.{name}": how for name, how in study.methods.items() if how is not None}
     for at, settings in {"data": study.data, **methods}.items():
         yield f"{at}.style", [settings.style] if settings.style else [], [*STYLES]

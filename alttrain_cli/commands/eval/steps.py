@@ -45,6 +45,8 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
         check(preset_rules(ctx, given, preset, on_gpu=bool(find_machine().gpu)))
         given = replace(given, judge_part=preset.judge_part or given.judge_part)
     suites, judges = _chosen(ctx, given)
+    if preset and given.max_new_tokens is None:
+        preset.check_suites(suites)
     files = suite_files(given.suite_file or (), suites)
     check(judge_rules(ctx, given, judges, ((one.kind, one.grader) for one in suites)))
     check(attack_rules(given, suites, served=is_served(given)))
