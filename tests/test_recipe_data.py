@@ -205,7 +205,7 @@ def test_whole_traces_are_planned_longer_than_short_rows_and_mixed_rows_are_coun
     assert len(expected_sizes(["a:400", "b:harmful=30,benign=10"], "original", Recipe.load("r1-7b"))) == 440
     study = StudyFile.load("smoke", ("sizes=[96]", "methods.x={mix: star-1:40, style: original}"))
     builds = [step for step in resolve(study, Path("x")).steps if isinstance(step, BuildStep)]
-    assert builds[-1].sources == ("starter:192", "star-1:40")
+    assert builds[-1].sources == ("starter:96", "star-1:40")
 
 
 def test_an_annotator_that_needs_a_server_is_named_with_the_command(here: Path) -> None:
