@@ -101,7 +101,7 @@ def machine(programs: Path) -> dict[str, str]:
         "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config")),
         "UV_CACHE_DIR": output(Path(sys.executable).with_name("uv"), "cache", "dir"),
         "PIP_CACHE_DIR": output(sys.executable, "-m", "pip", "cache", "dir"),
-        "PIP_NO_COMPILE": "1",  # takes a minute
+        "PIP_COMPILE": "0",  # byte code, for a minute
         "SHELL": "/bin/bash",
     }
 
