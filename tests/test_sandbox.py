@@ -291,9 +291,9 @@ def wait_for(found: Any, seconds: float = 60.0) -> Any:
 ENDLESS = {
     "runs": "while True: pass",
     "sleeps": "import time; time.sleep(60)",
-    "ignores signals": "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except Exception: pass\nwhile True: pass",
-    "writes": "import sys\nwhile True: print('x' * 2**20)",
-    "writes errors": "import sys\nwhile True: sys.stderr.write('x' * 2**20)",
+    "ignores signals": "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except Exception: pass\nimport time; time.sleep(60)",
+    "writes": "import time\nwhile True: print('x' * 2**20); time.sleep(0.01)",
+    "writes errors": "import sys, time\nwhile True: sys.stderr.write('x' * 2**20); time.sleep(0.01)",
 }
 
 
