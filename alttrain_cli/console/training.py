@@ -108,9 +108,9 @@ def _speed(manifest: Manifest) -> str:
 def _rows(manifest: Manifest) -> str:
     data = manifest.data
     assert data
-    labels = ", ".join(f"{count} {label}" for label, count in sorted(data.labels.items()))
+    labels = ", ".join(f"{count:,} {label}" for label, count in sorted(data.labels.items()))
     trained, tokens = manifest.trained_tokens_per_epoch, manifest.tokens_per_epoch
-    return f"{data.rows} ({labels}), none dropped; {trained:,} of {tokens:,} tokens trained"
+    return f"{data.rows:,} ({labels}), none dropped; {trained:,} of {tokens:,} tokens trained"
 
 
 def _time(manifest: Manifest) -> str:
