@@ -75,6 +75,15 @@ def test_each_word_for_a_need_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_
         assert f"needs {need}:" in shown
 
 
+def test_the_list_names_the_suites_of_alttrains_paper_and_not_the_larger_wildjailbreak(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = listed("suites", monkeypatch, tmp_path).partition("AltTrain's paper:")[2].partition("needs ")[0]
+    named = shown.replace(",", " ").split()
+    assert sorted(named) == sorted(name for name, suite in all_suites().items() if suite.paper)
+    assert ("wildjailbreak-250" in named, "wildjailbreak" in named) == (True, False)
+
+
 def test_a_suite_is_here_once_its_file_is_in_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def print_suites(
         [
             *([("items ?:", "counted when the data is read")] * any(suite.n is None for suite, _ in suites)),
             ("here:", "whether the data is on this machine; other data is downloaded when it is used"),
+            ("AltTrain's paper:", ", ".join(suite.name for suite, _ in suites if suite.paper)),
             *((f"needs {word}:", how) for word, how in _NEEDS.items()),
             *(
                 (f"group {name}:", f"{counted(counts[name], 'suite')}: {about}")
