@@ -148,7 +148,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory, repository: Path, machine: d
 ASKS = ("alttrain --version", "alttrain recipes")
 # Asks the Python on top of the command whether the packages of extras are there.
 EXTRAS_ARE_THERE = """\
-"$(head -1 "$(command -v alttrain)" | cut -c3-)" -c "
+$(head -1 "$(command -v alttrain)" | cut -c3-) -c "
 from importlib.util import find_spec
 assert all(map(find_spec, '{names}'.split()))"
 """
