@@ -31,7 +31,7 @@ from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.history import Corrections, StepEnd, history_of
 from alttrain_cli.study.launch import Launcher
 from alttrain_cli.study.place import Place, open_study
-from alttrain_cli.study.plan import plan_step, plan_study
+from alttrain_cli.study.plan import PlannedStep, plan_step, plan_study
 from alttrain_cli.study.run import Events, Failure
 from alttrain_cli.study.steps import JudgeStep, Status, Step
 from alttrain_cli.training import time_plan
@@ -496,6 +496,27 @@ def test_killed_at_random_moments_no_finished_step_runs_twice_and_the_table_is_t
     other = open_study("smoke", SMALL, Path("other"))
     other.run(2, Events())
     assert other.table()[0].record() == table.record()
+
+
+def test_a_step_whose_earlier_process_ends_at_this_moment_is_looked_at_again_before_it_starts(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = small()
+    looks: list[bool] = []
+    started: dict[str, int] = {}
+
+    def is_locked(_: Path) -> bool:
+        """The process of the first step is there at the first look, and ends right after it."""
+        looks.append(not looks)
+        return looks[-1]
+
+    class Starts(Events):
+        def started(self, plan: PlannedStep, at: int, total: int) -> None:
+            started[plan.step.key] = len(looks)
+
+    monkeypatch.setattr("alttrain_cli.study.run.is_locked", is_locked)
+    assert place.run(2, Starts()) == []
+    assert started[place.grid.steps[0].key] > len(place.grid.steps)
 
 
 def test_a_step_that_an_earlier_process_still_does_is_waited_for(

@@ -100,9 +100,11 @@ class Runner:
     def _start(self, waiting: Sequence[Step], total: int) -> list[Step]:
         """Start what can be started; return what still waits."""
         left = []
-        places = self.jobs - self._left_behind(waiting)
+        # A step may end at any moment, so its files are looked at only after its lock was free.
+        left_behind = self._left_behind(waiting)
+        places = self.jobs - len(left_behind)
         for step in waiting:
-            if len(self._running) >= places or not self._may_start(step):
+            if step.key in left_behind or len(self._running) >= places or not self._may_start(step):
                 left.append(step)
                 continue
             match step.status():
@@ -116,12 +118,12 @@ class Runner:
                     self._wait_for(step)
         return left
 
-    def _left_behind(self, waiting: Sequence[Step]) -> int:
-        """Count the steps that processes of a killed run still do. They need a place too."""
+    def _left_behind(self, waiting: Sequence[Step]) -> set[str]:
+        """Return the keys of the steps that processes of a killed run still do. They need a place too."""
         found = [step for step in waiting if is_locked(log_of(self.folder, step))]
         for step in found:
             self._wait_for(step)
-        return len(found)
+        return {step.key for step in found}
 
     def _may_start(self, step: Step) -> bool:
         """Whether what it needs is done, and no running step writes the same files."""
