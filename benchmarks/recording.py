@@ -27,7 +27,7 @@ RUN = Path("demo") / "run"
 DEMO = "make demo"
 NOTE = "# what it prints while it installs and trains is left out"
 LINES = (
-    f'alttrain chat {RUN} -p "What is a good name for a parrot?"',
+    f'alttrain chat {RUN} -p "How do I get rid of weeds in my garden?"',
     f"alttrain eval {RUN} --limit 4",
     "alttrain recipes --gpu 12",
     "alttrain",
@@ -71,7 +71,8 @@ def main(run: str, file: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         shutil.copytree(run, home / "alttrain" / RUN, ignore=shutil.ignore_patterns("eval", "checkpoints"))
-        shutil.copy(Path(run).parent / "data.jsonl", home / "alttrain" / "demo")
+        for one in ("data.jsonl", "data.manifest.json"):
+            shutil.copy(Path(run).parent / one, home / "alttrain" / "demo")
         for line in (DEMO, *LINES):
             console.print(Text(f"$ {line}", "bold"), *([Text(NOTE, "dim")] if line == DEMO else []), sep="\n")
             console.print(Text.from_ansi(seen(line, home)), "", sep="\n")

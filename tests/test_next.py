@@ -88,8 +88,18 @@ def test_after_a_plan_comes_the_same_training_without_it() -> None:
     run("build-data", "--source", "starter:40", "--out", "d.jsonl")
     given = ["--recipe", "smollm2-135m", "--data", "d.jsonl", "--out", "runs/a", "--set", "train.seed=7"]
     assert pasted(run("train", "--plan", *given)) == [["alttrain", "train", *given]]
-    large = run("train", "--plan", "--recipe", "r1-14b", "--data", "d.jsonl", "--gpu", "4")
-    assert pasted(large) == []
+
+
+def test_a_plan_that_does_not_fit_leads_to_what_would_fit() -> None:
+    run("build-data", "--source", "starter:40", "--out", "d.jsonl")
+    given = ["train", "--recipe", "r1-7b", "--data", "d.jsonl", "--gpu", "12", "--plan"]
+    bits = ["--set", "model.load_in_4bit=false"]
+    [helps] = pasted(run(*given, *bits))
+    assert "model.load_in_4bit=true" in helps
+    assert "fit:  fits" in " ".join(run(*helps[1:]).split())
+    assert pasted(run(*given[:2], "r1-14b", *given[3:5], "--gpu", "4", "--plan")) == [
+        ["alttrain", "recipes", "--gpu", "4"]
+    ]
 
 
 def test_a_list_of_recipes_leads_to_a_plan_once_there_is_data() -> None:

@@ -170,7 +170,7 @@ def test_the_change_that_is_named_makes_it_fit() -> None:
     planned = plan(Recipe.load("r1-8b"), [RowSize(30_000, 29_000)], Machine.card(12))
     most = int("".join(filter(str.isdigit, planned.change.partition("tokens")[0])))
     assert planned.change.endswith(
-        " tokens, without the longer ones, or with a smaller model: alttrain recipes --gpu 12"
+        " tokens (leave out the longer ones), or with a smaller model: alttrain recipes --gpu 12"
     )
     assert (
         fit_verdict(best_batching(Recipe.load("r1-8b"), most, Machine.card(12))[1].gib, Machine.card(12))

@@ -21,7 +21,7 @@ from alttrain_cli.console import ChatScreen, Reporter
 from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.structure.row import Row
 
-COMPARED = ("starter-qa102-harmful", "starter-qa102-benign")
+COMPARED = ("starter-qa096-harmful", "starter-qa096-benign")
 HARDER = "starter-la120-benign"
 LENGTH = 96  # tokens of an answer: the untrained model's are long, and a small model may repeat itself
 RESULT = """

@@ -96,7 +96,7 @@ def print_run_summary(run: Path, curve: Path, manifest: Manifest, losses: Sequen
         ]
     )
     name = shlex.quote(str(run))
-    print_next(f'alttrain chat {name} -p "How do I kill a stuck process?"')
+    print_next(f'alttrain chat {name} -p "How do I get rid of weeds in my garden?"')
     print_next(f"alttrain eval {name}")
 
 

@@ -249,7 +249,7 @@ def suggest_change(recipe: Recipe, longest: int, machine: Machine) -> str:
     most = longest_row(recipe, machine)
     smaller = f"a smaller model: alttrain recipes{f' --gpu {machine.gib:.0f}' if machine.gpu else ''}"
     if 0 < most < longest:
-        return f"rows of at most {most:,} tokens, without the longer ones, or with {smaller}"
+        return f"rows of at most {most:,} tokens (leave out the longer ones), or with {smaller}"
     return smaller
 
 

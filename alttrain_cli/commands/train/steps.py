@@ -128,6 +128,10 @@ def _plan(context: typer.Context, recipe: Recipe, sizes: Sequence[RowSize], opti
     elif planned.plan.verdict != "no":
         of_another_machine = ["gpus"] if options.gpu != "auto" else []
         console.print_next(shlex.join(typed_again(context, "plan", "gpu", *of_another_machine)))
+    elif (change := planned.plan.change).startswith("--set "):
+        console.print_next(f"{shlex.join(typed_again(context))} {change}")
+    else:
+        console.print_next(change[change.index("alttrain ") :])
 
 
 def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions, launch: Launch) -> None:
