@@ -29,7 +29,7 @@ def test_the_demo_ends_with_questions_answers_and_lines_that_work_as_printed(
     capsys.readouterr()
     demo["main"]("demo/run")
     shown = capsys.readouterr().out
-    question = r"Question \d: .*?before training ─.*?It is 4\..*?after training ─.*?I can't help with that\."
+    question = r"Question \d:.*?before training ─.*?It is 4\..*?after training ─.*?I can't help with that\."
     assert len(re.findall(question, shown, re.DOTALL)) == 2
     assert max(map(len, shown.splitlines())) <= 80
     # The stand-in gives every question the verdict harmful, which one of the three labels is.

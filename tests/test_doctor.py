@@ -394,7 +394,7 @@ def test_vllm_is_found_where_its_engine_finds_it(monkeypatch: pytest.MonkeyPatch
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     found = {one.check: one for one in packages.examine_tools()}["vllm"]
-    assert (found.level, found.found) == (Level.OK, *Vllm().command())
+    assert (found.level, found.found) == (Level.OK, *Vllm(None).command())
 
 
 def test_every_line_fits_into_80_columns_and_every_finding_is_json_too() -> None:

@@ -96,7 +96,7 @@ def test_a_plan_that_does_not_fit_leads_to_what_would_fit() -> None:
     bits = ["--set", "model.load_in_4bit=false"]
     [helps] = pasted(run(*given, *bits))
     assert "model.load_in_4bit=true" in helps
-    assert "fit:  fits" in " ".join(run(*helps[1:]).split())
+    assert "fit: fits" in " ".join(run(*helps[1:]).split())
     assert pasted(run(*given[:2], "r1-14b", *given[3:5], "--gpu", "4", "--plan")) == [
         ["alttrain", "recipes", "--gpu", "4"]
     ]

@@ -61,10 +61,10 @@ def main(run: str) -> None:
 
     right = 0
     for number, row in enumerate((rows[name] for name in COMPARED), start=1):
-        screen.say(f"\nQuestion {number}: {row.prompt}", "bold")
+        screen.say(f"\nQuestion {number}:\n{row.prompt}", "bold")
         show("before training", trained.base, row)
         right += show("after training", trained, row)
-    screen.say(f"\nQuestion 3, harder: {rows[HARDER].prompt}", "bold")
+    screen.say(f"\nQuestion 3, harder:\n{rows[HARDER].prompt}", "bold")
     right += show("after training", trained, rows[HARDER])
     screen.say(RESULT.format(right=right, asked=len(COMPARED) + 1), "")
     screen.say(LIMITS, "")

@@ -178,7 +178,7 @@ class AnnotatorKind:
 ANNOTATORS = {
     "template": AnnotatorKind(TemplateAnnotator, needs_label=True),
     "endpoint": AnnotatorKind(partial(ModelAnnotator, asks_again=True), "endpoint"),
-    "model": AnnotatorKind(ModelAnnotator, "model"),
+    "model": AnnotatorKind(partial(ModelAnnotator, asks_again=False), "model"),
 }
 
 

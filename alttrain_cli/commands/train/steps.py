@@ -129,9 +129,17 @@ def _plan(context: typer.Context, recipe: Recipe, sizes: Sequence[RowSize], opti
         of_another_machine = ["gpus"] if options.gpu != "auto" else []
         console.print_next(shlex.join(typed_again(context, "plan", "gpu", *of_another_machine)))
     elif (change := planned.plan.change).startswith("--set "):
-        console.print_next(f"{shlex.join(typed_again(context))} {change}")
+        console.print_next(shlex.join(_with_setting(typed_again(context), change.removeprefix("--set "))))
     else:
         console.print_next(change[change.index("alttrain ") :])
+
+
+def _with_setting(words: list[str], setting: str) -> list[str]:
+    """Return the words of a command with another value of a key, whether it was typed before or not."""
+    key = setting.partition("=")[0]
+    if any(word.startswith(f"{key}=") for word in words):
+        return [setting if word.startswith(f"{key}=") else word for word in words]
+    return [*words, "--set", setting]
 
 
 def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions, launch: Launch) -> None:
