@@ -1,7 +1,6 @@
 """The work of `alttrain train`."""
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from alttrain_cli import console
 from alttrain_cli.commands.shared.rules import check, typed_again
 from alttrain_cli.commands.train.options import TrainOptions, train_rules
+from alttrain_cli.commands.train.plan import expected_rows, show_plan
 from alttrain_cli.data.recipe_data import RecipeData
 from alttrain_cli.data.samples import read_prompts
 from alttrain_cli.data.starter import starter_rows
@@ -23,7 +23,6 @@ from alttrain_cli.training import job
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.fit import estimate_sizes, find_machine, timed_plan
 from alttrain_cli.training.launch import Launch
-from alttrain_cli.training.memory_plan import RowSize
 from alttrain_cli.training.preview import render_rows
 from alttrain_cli.training.rank import run_rank
 from alttrain_cli.training.rows import TrainingRows
@@ -43,15 +42,15 @@ def train(context: typer.Context, options: TrainOptions) -> None:
         recipe = recipe.without_data()
         if not options.data.exists():
             raise AlttrainError(f"{options.data}: no such file. {_data_hint(options)}")
-    if options.plan and (expected := _expected_rows(recipe, options)):
-        _plan(context, recipe, expected, options)
+    if options.plan and (expected := expected_rows(recipe, options)):
+        show_plan(context, recipe, expected, options)
         return
     data = options.data or _recipe_data(recipe, options)
     rows = TrainingRows.read(data, allow_one_label=options.allow_one_label)
     if rows.lesson:
         console.print_warning(rows.lesson)
     if options.plan:
-        _plan(context, recipe, estimate_sizes(recipe, rows.rows), options)
+        show_plan(context, recipe, estimate_sizes(recipe, rows.rows), options)
     elif options.preview:
         with console.status("Loading the tokenizer ..."):
             rendered = render_rows(recipe, rows.rows, options.preview)
@@ -102,44 +101,6 @@ def _say_if_slow(recipe: Recipe, options: TrainOptions) -> None:
         timed = timed_plan(recipe, sizes, find_machine(gpus=options.gpus))
         if timed.is_too_slow:
             console.print_lines([("fit:", timed.fit_line)])
-
-
-def _expected_rows(recipe: Recipe, options: TrainOptions) -> list[RowSize]:
-    """Return about how long the rows of the recipe will be, if a download or a server has to give them."""
-    if recipe.data is None:
-        return []
-    wanted = RecipeData.of(options.recipe, recipe.data)
-    if wanted.is_built or not (wanted.is_fetched or wanted.needs_server):
-        return []
-    console.print_lines([("data:", f"{wanted}. It is not built yet: the size of its rows is a guess.")])
-    return expected_sizes((*recipe.data.sources, *recipe.data.mix), recipe.data.style, recipe)
-
-
-def _plan(context: typer.Context, recipe: Recipe, sizes: Sequence[RowSize], options: TrainOptions) -> None:
-    if options.out is not None and options.out.exists():
-        raise RunError(f"{options.out}: already exists. Choose another --out.")
-    machine = find_machine(options.gpu, options.gpus)
-    with console.status("Estimating memory and time ...", lines=False):
-        planned = timed_plan(recipe, sizes, machine)
-    console.print_result(planned.record())
-    console.print_plan(planned)
-    if planned.time and not planned.time.is_practical:
-        console.print_next("alttrain recipes --gpu 12")
-    elif planned.plan.verdict != "no":
-        of_another_machine = ["gpus"] if options.gpu != "auto" else []
-        console.print_next(shlex.join(typed_again(context, "plan", "gpu", *of_another_machine)))
-    elif (change := planned.plan.change).startswith("--set "):
-        console.print_next(shlex.join(_with_setting(typed_again(context), change.removeprefix("--set "))))
-    else:
-        console.print_next(change[change.index("alttrain ") :])
-
-
-def _with_setting(words: list[str], setting: str) -> list[str]:
-    """Return the words of a command with another value of a key, whether it was typed before or not."""
-    key = setting.partition("=")[0]
-    if any(word.startswith(f"{key}=") for word in words):
-        return [setting if word.startswith(f"{key}=") else word for word in words]
-    return [*words, "--set", setting]
 
 
 def _train(recipe: Recipe, rows: TrainingRows, options: TrainOptions, launch: Launch) -> None:
