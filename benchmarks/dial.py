@@ -65,16 +65,21 @@ def cost(target: Target, prompts: int, pairs: int, max_new_tokens: int | None) -
     print(f"{spread(ratios, '+.2%')}, n = {pairs} pairs; all completions are the same")
 
 
-def promise(run: Run, resamplings: int) -> None:
-    """Print how often each promise held on rows that did not choose."""
-    found = CalibrationSet.of("the held-out part of starter-full", starter_rows("heldout", FULL))
+def stored_scores(run: Run, prompts: CalibrationSet) -> list[ScoredPrompt]:
+    """Return the scores of prompts that `alttrain calibrate` has stored in a run."""
 
     def missing(conversations: object) -> object:
         raise SystemExit(f"Some rows are not scored yet. First: alttrain calibrate {run.path}")
 
     model = what_scores(find_target(str(run.path)), run.weights_hash())
-    scores = scores_of(run, model, found.rows, missing, Progress())  # type: ignore[arg-type]
-    rows = [ScoredPrompt(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
+    scores = scores_of(run, model, prompts.rows, missing, Progress())  # type: ignore[arg-type]
+    return [ScoredPrompt(row.label, score) for row, score in zip(prompts.rows, scores, strict=True)]
+
+
+def promise(run: Run, resamplings: int) -> None:
+    """Print how often each promise held on rows that did not choose."""
+    found = CalibrationSet.of("the held-out part of starter-full", starter_rows("heldout", FULL))
+    rows = stored_scores(run, found)
     for wanted in (Promise("over-refusal", 0.1), Promise("over-refusal", 0.2), Promise("refusal", 0.5)):
         kept, kept_apart, drawn = 0, 0, random.Random(0)
         values = values_of(rows, wanted.label)

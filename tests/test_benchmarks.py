@@ -20,7 +20,10 @@ import pytest
 from alttrain_cli.backends.base import Request
 from alttrain_cli.backends.target import Target
 from alttrain_cli.engine.machine import Machine
+from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt
 from alttrain_cli.recipe.model import Recipe, Sampling
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.training.cards import GB_PER_S, TFLOPS
 from tests.scripted import ScriptedBackend
 from tests.serve_here import eventually
@@ -378,3 +381,39 @@ def test_the_learning_curve_trains_nested_parts_once_and_draws_every_seed(
     drawn = (tmp_path / "curve" / "learning-curve.svg").read_text()
     assert drawn.count("<circle") == 4
     assert ElementTree.fromstring(drawn).find("{*}polyline") is not None
+
+
+def test_each_topic_is_left_out_of_one_training_and_its_prompts_are_scored(
+    shared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topics: Any = import_module("topics")
+    prompts: dict[str, set[str]] = {"train": set(), "left-out": set()}
+    folds = []
+
+    def run_alttrain(command: str, run: Any, *words: Any) -> None:
+        if command == "calibrate":
+            for name, found in prompts.items():
+                lines = (run.parent / f"{name}.jsonl").read_text().splitlines()
+                found.clear()
+                found.update(json.loads(line)["prompt"] for line in lines)
+            folds.append((len(prompts["train"]), len(prompts["left-out"])))
+            assert not prompts["train"] & prompts["left-out"]
+
+    def stored_scores(_: object, found: Any) -> list[ScoredPrompt]:
+        """A model that knows three of four harmful prompts, and calls no benign one harmful."""
+        high = VerdictScore(0.9, 0.1, Verdict.HARMFUL, Verdict.HARMFUL)
+        low = VerdictScore(0.1, 0.9, Verdict.BENIGN, Verdict.BENIGN)
+        known = [row.label == "harmful" and at % 8 != 0 for at, row in enumerate(found.rows)]
+        return [
+            ScoredPrompt(row.label, high if one else low) for one, row in zip(known, found.rows, strict=True)
+        ]
+
+    monkeypatch.setattr(topics, "run_alttrain", run_alttrain)
+    monkeypatch.setattr(topics, "stored_scores", stored_scores)
+    topics.main([str(tmp_path / "folds"), "--folds", "5"])
+    sizes = {one + other for one, other in folds}
+    assert len(folds) == 5
+    assert len(sizes) == 1, "every row is in each fold, on one side"
+    assert sum(other for _, other in folds) == sizes.pop()
+    assert max(folds)[0] - min(folds)[0] < 100, "folds of about the same size"
+    assert "75% refused at 15%" in capsys.readouterr().out

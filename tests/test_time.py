@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,19 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     monkeypatch.setenv("COLUMNS", "80")
-    path.write_text(json.dumps({"machine": "mine", "rates": {"576": 1e11, "2048": 2e11}}))
+    path.write_text(kept_tests({"576": 1e11, "2048": 2e11}))
     return path
+
+
+def kept_tests(*rates: object, minutes_ago: float = 0) -> str:
+    """The kept tests of a machine, the last one first; each is a minute older than the one before it."""
+    now = datetime.now()
+    times = [now - timedelta(minutes=minutes_ago + at) for at in range(len(rates))]
+    tests = [
+        {"measured": time.isoformat(timespec="minutes"), "rates": one}
+        for time, one in zip(times, rates, strict=True)
+    ]
+    return json.dumps({"machines": {"mine": tests}})
 
 
 def alttrain(*arguments: str | Path) -> Result:
@@ -88,7 +100,7 @@ def test_time_grows_with_rows_and_epochs_and_shrinks_with_the_rate(kept: Path) -
     seconds = [time.seconds for time in times if time]
     assert seconds[1] == pytest.approx(2 * seconds[0], rel=0.02)
     assert seconds[2] == pytest.approx(2 * seconds[0], rel=0.02)
-    kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 2e11, "2048": 4e11}}))
+    kept.write_text(kept_tests({"576": 2e11, "2048": 4e11}))
     faster = training_time(recipe, plan(recipe, [RowSize(100, 70)] * 400, COMPUTER))
     assert faster
     assert faster.seconds == pytest.approx(seconds[0] / 2)
@@ -114,7 +126,7 @@ def test_a_plan_that_is_not_practical_here_leads_to_what_a_gpu_could_train(rows:
 
 def test_the_demo_takes_as_long_as_was_measured_within_a_third(kept: Path) -> None:
     # benchmarks/train.py --short --rows 80, beside the speed test on the same two cores
-    kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 101e9, "2048": 120e9}}))
+    kept.write_text(kept_tests({"576": 101e9, "2048": 120e9}))
     recipe = Recipe.load("smollm2-135m")
     time = training_time(recipe, plan(recipe, [RowSize(95, 67)] * 80, COMPUTER))
     assert time
@@ -201,7 +213,15 @@ def test_an_unknown_speed_is_no_time_and_nothing_fails(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"machine": "other", "rates": {"576": 1.0}}', '{"machine": "mine", "rates": {"576": "1"}}'],
+    [
+        "",
+        "[]",
+        '{"machines": [1]}',
+        '{"machines": {"mine": 1}}',
+        '{"machines": {"mine": [1, {"rates": {"576": "1"}}]}}',
+        '{"machines": {"other": [{"rates": {"576": 1.0}}]}}',
+        '{"machine": "mine", "rates": {"576": 1.0}}',
+    ],
 )
 def test_a_cache_of_another_machine_or_a_wrong_one_is_measured_again(
     text: str, kept: Path, monkeypatch: pytest.MonkeyPatch
@@ -227,8 +247,33 @@ def test_a_speed_with_other_threads_is_kept_next_to_the_first_one(
         assert speed.cpu_rate(576, measure=True) == rate
 
 
+def test_the_median_of_the_last_five_tests_counts(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.write_text(kept_tests({"576": 4e11}, {"576": 1e11}, {"576": 3e11}, minutes_ago=100))
+    assert speed.cpu_rate(576, measure=False) == 3e11
+    for rate, expected in ((9e11, 3.5e11), (9e11, 4e11), (9e11, 9e11)):
+        monkeypatch.setattr(speed, "OLD", timedelta(0))
+        monkeypatch.setattr(speed, "ask_torch", lambda *_, rate=rate: {"rates": {"576": rate}})
+        speed.renew_speed()
+        assert speed.cpu_rate(576, measure=False) == pytest.approx(expected)
+    assert len(json.loads(kept.read_text())["machines"]["mine"]) == 5
+
+
+@pytest.mark.parametrize(("minutes_ago", "tests"), [(0, 0), (57, 0), (62, 1), (-60, 1)])
+def test_a_study_tests_the_cpu_again_after_an_hour(
+    minutes_ago: int, tests: int, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test that says it was made in the future is as old as one can be: the clock was set."""
+    made: list[object] = []
+    kept.write_text(kept_tests({"576": 1e11}, minutes_ago=minutes_ago))
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: made.append(_) or {"rates": {"576": 2e11}})
+    assert alttrain("study", "plan", "smoke").exit_code == 0
+    assert len(made) == tests
+    assert alttrain("study", "plan", "smoke", "--gpu", "24").exit_code == 0
+    assert len(made) == tests
+
+
 def test_one_measured_size_is_the_rate_of_all(kept: Path) -> None:
-    kept.write_text(json.dumps({"machine": "mine", "rates": {"576": 1e11}}))
+    kept.write_text(kept_tests({"576": 1e11}))
     assert [speed.cpu_rate(hidden, measure=False) for hidden in (64, 576, 4096)] == [1e11] * 3
 
 
@@ -268,15 +313,15 @@ def test_a_plan_as_json_holds_memory_time_and_the_card_that_would_do(rows: Path)
 def test_a_speed_says_when_it_was_measured_and_is_measured_again_on_request(
     kept: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {"machine": "mine", "measured": "2026-11-25T19:24", "rates": {"576": 1e11, "2048": 2e11}}
-    kept.write_text(json.dumps(found))
+    found = {"measured": "2026-11-25T19:24", "rates": {"576": 1e11, "2048": 2e11}}
+    kept.write_text(json.dumps({"machines": {"mine": [found]}}))
     shown = " ".join(alttrain("train", "--recipe", "smollm2-135m", "--data", rows, "--plan").output.split())
     assert "this CPU on 2026-11-25 at 19:24; again: alttrain recipes --measure" in shown
     monkeypatch.setattr(speed, "ask_torch", lambda *_: {"rates": {"576": 4e11, "2048": 4e11}})
     before = result_of(alttrain("recipes", "--json").output)[0]["time"]["seconds"]
     after = result_of(alttrain("recipes", "--measure", "--json").stdout)[0]["time"]["seconds"]
     assert after == pytest.approx(before / 4)
-    assert json.loads(kept.read_text())["measured"] != found["measured"]
+    assert json.loads(kept.read_text())["machines"]["mine"][0]["measured"] != found["measured"]
 
 
 def test_the_list_of_recipes_needs_more_memory_for_a_larger_model() -> None:

@@ -1,12 +1,17 @@
-"""How fast this machine trains on its CPU: measured once, in another process, and kept in the cache."""
+"""How fast this machine trains on its CPU: measured in another process, and kept in the cache.
+
+Other programs, and on a rented machine other users, change the speed from one minute to the next: eight tests
+in a row differed by a factor of 1.7. So the last few tests of a machine are kept, and their median counts.
+"""
 
 import os
 import platform
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from alttrain_cli.engine.torch_probe import ask_torch
@@ -17,16 +22,20 @@ from alttrain_cli.storage.user_folders import CACHE
 from alttrain_cli.text import escape_hidden
 
 KEPT = CACHE / "speed.json"
-MOST_OTHERS = 9  # measurements that are kept next to the last one
-LONGEST = 60  # seconds for a probe; it takes about 8, most of them to import torch
+MOST_TESTS = 5  # that are kept of one machine
+MOST_MACHINES = 10  # also the same one with other threads or another torch
+LONGEST = 60  # seconds for a test; it takes about 8, most of them to import torch
+OLD = timedelta(hours=1)  # a study makes a new test then
 _FAILED: set[str] = set()  # what this process could not measure: each try may take LONGEST
+
+Test = dict[str, Any]  # "measured", a time, and "rates", by hidden size
 
 
 def cpu_rate(hidden: int, *, measure: bool) -> float | None:
     """Return floating-point operations per second while training a model with this hidden size.
 
-    It is interpolated between the sizes that were measured. Without `measure` only a measurement that
-    was made before is used. None: there is none.
+    It is interpolated between the sizes that were measured. Without `measure` only the tests that
+    were made before are used. None: there are none.
     """
     rates = kept_rates() or (_measured() if measure else {})
     if not rates:
@@ -36,15 +45,25 @@ def cpu_rate(hidden: int, *, measure: bool) -> float | None:
     return slow + min(1.0, max(0.0, share)) * (fast - slow)
 
 
+def renew_speed() -> None:
+    """Test this CPU once more if its last test is older than an hour, or if there is none."""
+    try:
+        age = datetime.now() - datetime.fromisoformat(str(_tests()[0]["measured"]))
+    except (IndexError, KeyError, ValueError, TypeError):
+        age = OLD
+    if not timedelta(0) <= age < OLD:
+        _measured()
+
+
 def _measured() -> dict[int, float]:
     if _machine() in _FAILED:
         return {}
     try:
         rates = ask_torch("speed", LONGEST)["rates"]
-        now = datetime.now().isoformat(timespec="minutes")
-        others = [one for one in _all_kept() if one.get("machine") != _machine()]
-        found = {"machine": _machine(), "measured": now, "rates": rates}
-        write_json(KEPT, {**found, "others": others[:MOST_OTHERS]})
+        test = {"measured": datetime.now().isoformat(timespec="minutes"), "rates": rates}
+        others = {name: tests for name, tests in _kept().items() if name != _machine()}
+        others = dict(list(others.items())[: MOST_MACHINES - 1])
+        write_json(KEPT, {"machines": {_machine(): [test, *_tests()][:MOST_TESTS], **others}})
     except AlttrainError:  # torch cannot be used, or the cache not be written
         _FAILED.add(_machine())
         return {}
@@ -52,32 +71,36 @@ def _measured() -> dict[int, float]:
 
 
 def kept_rates() -> dict[int, float]:
-    """Return earlier measurements on this machine, with this version of torch, by hidden size."""
-    return _rates(_kept().get("rates"))
+    """Return the median of the tests on this machine, with this version of torch, by hidden size."""
+    tests = [rates for test in _tests() if (rates := _rates(test.get("rates")))]
+    sizes = set[int]().union(*tests)
+    return {size: median(rates[size] for rates in tests if size in rates) for size in sizes}
 
 
 def measured_at() -> str:
-    """Return when the rates of this machine were measured: "on 2026-11-25 at 19:24", or nothing."""
-    day, _, clock = str(_kept().get("measured", "")).partition("T")
+    """Return when this machine was tested last: "on 2026-11-25 at 19:24", or nothing."""
+    last = next(iter(_tests()), {})
+    day, _, clock = str(last.get("measured", "")).partition("T")
     return f"on {escape_hidden(day)} at {escape_hidden(clock)}" if clock else ""
 
 
 def forget_speed() -> None:
-    """Let the next estimate measure this CPU again."""
+    """Let the next estimate measure this CPU again, as if it were new."""
     _FAILED.clear()
     with suppress(OSError):
         KEPT.unlink()
 
 
+def _tests() -> list[Test]:
+    """Return the tests of this machine, the last one first."""
+    found = _kept().get(_machine())
+    return [test for test in found if isinstance(test, dict)] if isinstance(found, list) else []
+
+
 def _kept() -> dict[str, Any]:
-    return next((one for one in _all_kept() if one.get("machine") == _machine()), {})
-
-
-def _all_kept() -> list[dict[str, Any]]:
-    """Return what is kept, the last measurement first: also those with other threads or another torch."""
-    last = object_in(KEPT)
-    others = last.pop("others", None)
-    return [last, *(one for one in others if isinstance(one, dict))] if isinstance(others, list) else [last]
+    """Return the tests of all machines: each with its threads and its torch."""
+    machines = object_in(KEPT).get("machines")
+    return machines if isinstance(machines, dict) else {}
 
 
 def _rates(rates: Any) -> dict[int, float]:

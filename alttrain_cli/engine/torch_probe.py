@@ -12,7 +12,7 @@ from alttrain_cli.errors import ModelError
 
 HIDDEN_SIZES = (576, 2048)  # of the embedded model, and of models with billions of parameters
 ROWS, TOKENS, RANK = 4, 512, 16  # of a usual micro-batch; of the adapter
-SECONDS = 0.5  # per hidden size and round
+SECONDS = 0.35  # per hidden size and round
 ROUNDS = 3  # the best counts: another program may take the CPU for a second
 THREAD_SHARE = 0.8  # of the first thread's speed, which each further thread adds; an assumption
 

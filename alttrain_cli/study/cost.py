@@ -24,7 +24,7 @@ from alttrain_cli.training.time_plan import operations_per_second, training_time
 
 # Seconds, measured on two cores with the 135M model (docs/study.md).
 BUILD = 0.9  # a build: Python and the checks of the rows
-START = 20.0  # torch, unsloth and a small model
+START = 16.0  # torch, unsloth and a small model: 12 to 21 in twelve steps
 SAVE = 3.0  # an adapter is tested and saved
 PER_LAYER = {"cpu": 0.0027, "gpu": 0.0008, "gpu, 4 bits": 0.0016}  # of one token of a batch
 READ = 1.0 * GIB  # bytes of weights that are loaded per second

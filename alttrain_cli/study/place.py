@@ -22,6 +22,7 @@ from alttrain_cli.study.slurm import Submission, check_installed, submit
 from alttrain_cli.study.table import study_table
 from alttrain_cli.study.table_values import StudyTable
 from alttrain_cli.text import counted
+from alttrain_cli.training.time_plan import renew_rate
 
 FOLDER = Path("runs") / "studies"
 
@@ -53,8 +54,10 @@ class Place:
             self.folder.mkdir(parents=True, exist_ok=True)
         with lock_folder(self.folder):
             self.save()
+            machine = Machine.detect()
+            renew_rate(machine)
             launcher = Launcher(jobs, cards if jobs > 1 else ())
-            runner = Runner(self.grid, self.folder, Machine.detect(), launcher, events, jobs)
+            runner = Runner(self.grid, self.folder, machine, launcher, events, jobs)
             runner.run()
         return runner.failures
 

@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.speed import cpu_rate, measured_at
+from alttrain_cli.engine.speed import cpu_rate, measured_at, renew_speed
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.cards import TFLOPS, card_of
 from alttrain_cli.training.memory_plan import MemoryPlan, trained_parameters
@@ -20,9 +20,9 @@ BETWEEN_CARDS = 10e9  # bytes per second between two cards on PCIe 4.0; an estim
 DAY = 24 * 3600.0
 TOO_SLOW = DAY
 AGAIN = "; again: alttrain recipes --measure"  # where a plan names its speed test
-# Of the rate of one layer, which the speed test measures, the whole training reaches this much: 0.83 and
-# 0.91 with the demo's model (benchmarks/train.py --short --rows 80, beside the speed test).
-CPU_SHARE = 0.87
+# Of the rate of one layer, which the speed test measures, the whole training reaches this much: the median
+# of five, which were from 0.67 to 0.91 (docs/log.md, "Studies").
+CPU_SHARE = 0.83
 
 
 class Duration(NamedTuple):
@@ -61,6 +61,12 @@ def operations_per_second(machine: Machine, hidden: int, *, measure: bool = True
         rate = cpu_rate(hidden, measure=measure)
         return rate and rate * CPU_SHARE
     return TFLOPS[card_of(machine)] * 1e12 * GPU_SHARE
+
+
+def renew_rate(machine: Machine) -> None:
+    """Test the CPU once more if its last test is old. A GPU's rate is the published one."""
+    if not machine.gpu:
+        renew_speed()
 
 
 def seconds_sending(recipe: Recipe, machine: Machine) -> float:

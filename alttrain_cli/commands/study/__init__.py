@@ -29,10 +29,12 @@ def plan(context: typer.Context, options: StudyPlanOptions) -> None:
     """Show the steps of a study, which of them are done, and their cost."""
     from alttrain_cli.study.plan import plan_study
     from alttrain_cli.training.fit import find_machine
+    from alttrain_cli.training.time_plan import renew_rate
 
     machine = find_machine(options.gpu)
     place = options.open()
     with console.status("Estimating memory and time ...", lines=False):
+        renew_rate(machine)
         planned = plan_study(place.grid, place.folder, machine)
     console.print_result([step.record(options.price_of_step) for step in planned.steps])
     console.print_study_plan(planned, place.folder, options.jobs, options.price_of_step)
