@@ -65,6 +65,5 @@ def evaluate(run: Path, folder: Path) -> None:
 
 def screen(name: str, result: Result) -> None:
     assert result.exit_code == 0, result.output
-    shown = "".join(f"{line.rstrip()}\n" for line in result.output.splitlines())
-    assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("next: "))
-    check_golden(f"{name}.txt", shown)
+    assert all(len(line) <= 80 for line in result.output.splitlines() if not line.startswith("next: "))
+    check_golden(f"{name}.txt", result.output)

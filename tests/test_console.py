@@ -14,8 +14,10 @@ from alttrain_cli import console
 from alttrain_cli.commands.shared.examples import COMMANDS
 from alttrain_cli.console.pairs import Parts, print_pairs
 from alttrain_cli.console.scorecard import print_report
+from alttrain_cli.console.sections import columns as columns_of
 from alttrain_cli.console.sections import trace_view
-from alttrain_cli.console.terminal import print_sentence
+from alttrain_cli.console.terminal import out, print_sentence
+from alttrain_cli.doctor.finding import Finding, Level
 from alttrain_cli.evaluation.report import Report
 from alttrain_cli.structure.trace import Trace, TraceState
 from tests.golden_files import check_golden
@@ -125,11 +127,28 @@ def test_short_lines_stay_aligned(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     console.print_lines([("a:", "one two three four five six seven eight nine"), ("bcd:", "e")])
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+    assert capsys.readouterr().out.splitlines() == [
         "a:    one two three four five six seven",
         "      eight nine",
         "bcd:  e",
     ]
+
+
+@pytest.mark.parametrize("columns", ["40", "100"])
+def test_no_line_of_a_pipe_ends_in_spaces(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    console.print_lines([("a:", "some words " * 12), ("a longer name:", ""), ("b:", "c")])
+    rows = [("smoke", "3/4", "x"), ("a longer name", "", ""), ("", "", "")]
+    console.print_table(("suite", "rate", "of"), rows, left=(0, 1, 2))
+    long = (" ".join(["a long name"] * 5), "some words", "and more")
+    console.print_table(("suite", "rate", "of"), [long, *rows], left=(0, 1, 2))
+    console.print_findings([Finding("memory", Level.NOTE, "there is little of it", "Close other programs.")])
+    out().print(columns_of([Text("base"), trace_view(TRACE)]))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert "Boil them." in lines[-2]
 
 
 def narrow(*pairs: tuple[str, object], width: int = 40) -> list[str]:
@@ -175,7 +194,7 @@ def test_in_a_narrow_terminal_a_value_begins_below_a_long_name(
     console.print_lines(
         [("candidate, by turn:", "1: refused 0/2, assessment in 2/2; 2: refused"), ("b:", "c")]
     )
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+    assert capsys.readouterr().out.splitlines() == [
         "candidate, by turn:",
         "  1: refused 0/2, assessment in 2/2; 2:",
         "  refused",

@@ -45,12 +45,26 @@ _COMMAND = re.compile(rf"(?<!\S)(?:\S*alttrain (?:(?:{_NAMES})\b|-)|pip install 
 
 
 class _Console(Console):
-    """rich's console, with hidden characters made visible."""
+    """rich's console: hidden characters are made visible, and no spaces fill a line outside a terminal."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        for segment in super().render(renderable, options):
+        segments = super().render(renderable, options)
+        if isinstance(renderable, Table | Padding) and not self.is_terminal:
+            segments = _without_filling(segments)
+        for segment in segments:
             shown = segment.text if segment.control else escape_hidden(segment.text)
             yield segment if shown == segment.text else Segment(shown, segment.style)
+
+
+def _without_filling(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Yield segments without the spaces at the end of each line."""
+    for line in Segment.split_lines(segments):
+        while line and not line[-1].text.strip(" "):
+            line.pop()
+        if line:
+            yield from line[:-1]
+            yield Segment(line[-1].text.rstrip(" "), line[-1].style)
+        yield Segment.line()
 
 
 _talks = True
