@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from alttrain_cli.cli import app
 from alttrain_cli.engine import machine as machines
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError, ModelError
+from alttrain_cli.runs.scores import evaluation_of
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped_studies
 from alttrain_cli.study import cost, launch
@@ -33,7 +35,7 @@ from alttrain_cli.study.launch import Launcher
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import PlannedStep, plan_step, plan_study
 from alttrain_cli.study.run import Events, Failure
-from alttrain_cli.study.steps import JudgeStep, Status, Step
+from alttrain_cli.study.steps import EvalStep, JudgeStep, Status, Step
 from alttrain_cli.training import time_plan
 from tests.command_lines import context_of, result_of
 from tests.fake_alttrain import PROGRAM, write_card
@@ -956,6 +958,26 @@ def test_a_run_without_both_rates_is_named_below_the_plot(here: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "every run of this study that has both rates</b>" in text
     assert f"Not in the plot: {'; '.join(table.undrawn)}." in text
+
+
+def test_runs_has_the_figures_of_a_run_that_a_study_evaluated(here: Path) -> None:
+    place = small("methods=[alttrain]", "modes=[normal, zero]")
+    place.run(1, Events())
+    [normal, zero] = [step for step in place.grid.steps if isinstance(step, EvalStep)]
+    assert normal.train
+    assert normal.train == zero.train
+    run = normal.train.out
+    [shown] = result_of(CliRunner().invoke(app, ["runs", "--in", str(run), "--json"]).stdout)
+    assert shown["harmful_refused"] == {"hits": 6, "n": 8}
+    said = CliRunner().invoke(app, ["runs", "show", str(run)]).stdout
+    assert f"page:     {normal.out / 'scorecard.html'}\n" in said
+    assert f"next: alttrain chat {run}\n" in said
+    # one that was made by hand comes first, and one with other settings if it is newer
+    newer = place.folder / "evals" / f"{run.name}-123abc"
+    shutil.copytree(zero.out, newer)
+    assert evaluation_of(run) == newer
+    shutil.copytree(normal.out, run / "eval")
+    assert evaluation_of(run) == run / "eval"
 
 
 def test_a_rate_that_lacks_a_suite_of_the_study_is_no_figure(here: Path) -> None:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from alttrain_cli.console.figures import estimate_in_words, size_in_words
 from alttrain_cli.console.pairs import print_lines
 from alttrain_cli.console.terminal import duration, out, print_next, print_table
-from alttrain_cli.runs.scores import HeldOutTally, Tally
+from alttrain_cli.runs.scores import PAGE, HeldOutTally, Tally, evaluation_of
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.sizes import size_of
 
@@ -178,4 +178,4 @@ def _files(entry: "RunEntry") -> Iterator[tuple[str, object]]:
     if run.curve_path.is_file():
         yield "curve:", run.curve_path
     if entry.scores:
-        yield "page:", entry.path / "eval" / "scorecard.html"
+        yield "page:", evaluation_of(entry.path) / PAGE

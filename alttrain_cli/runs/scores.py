@@ -1,5 +1,8 @@
 """The values of a stored scorecard about its model, as far as a list of runs needs it."""
 
+import glob
+import os
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,10 @@ from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.storage.names import suite_name
 from alttrain_cli.storage.record_reader import read_record_file
 from alttrain_cli.storage.run_records import Record
+
+CARD, PAGE = "scorecard.json", "scorecard.html"
+STUDY = "study.json"  # in the folder of a study
+STUDY_RUNS, STUDY_EVALUATIONS = "runs", "evals"  # in that folder too
 
 
 class ScoreMetric(Record):
@@ -196,14 +203,34 @@ class Scores(Record):
 _SCORES = TypeAdapter(Scores)
 
 
+def evaluation_of(run: Path) -> Path:
+    """Return the folder of a run's evaluation: its own, else the newest that a study made of it.
+
+    Those of thinking ablations, whose names also have the mode, are not meant.
+    """
+    own, place = run / "eval", run.resolve()
+    study = place.parent.parent
+    is_in_study = place.parent.name == STUDY_RUNS and (study / STUDY).is_file()
+    if (own / CARD).is_file() or not is_in_study:
+        return own
+    named = re.compile(rf"{re.escape(place.name)}-[0-9a-f]+")
+    cards = (study / STUDY_EVALUATIONS).glob(f"{glob.escape(place.name)}-*/{CARD}")
+    found = [card for card in cards if named.fullmatch(card.parent.name)]
+    if not found:
+        return own
+    newest = max(found, key=lambda card: card.stat().st_mtime).parent
+    return newest if run.is_absolute() else Path(os.path.relpath(newest))
+
+
 def read_scores(run: Path) -> Scores | None:
     """Return the scores of a run; None if it was not evaluated."""
-    return read_scorecard(run / "eval", run)
+    folder = evaluation_of(run)
+    return read_scorecard(folder, run if folder == run / "eval" else None)
 
 
 def read_scorecard(folder: Path, named: Path | None = None) -> Scores | None:
     """Return the scores in a folder of evaluations; None if there are none. Errors name `named`."""
-    path = folder / "scorecard.json"
+    path = folder / CARD
     if not path.is_file():
         return None
     next_step = f"Make it again: {shlex.join(['alttrain', 'eval', 'report', str(named or folder)])}"

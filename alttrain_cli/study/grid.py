@@ -13,6 +13,7 @@ from alttrain_cli.evaluation.judges.catalogue import find_judges
 from alttrain_cli.evaluation.suites.suite import Suite
 from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.model import Recipe
+from alttrain_cli.runs.scores import STUDY_EVALUATIONS, STUDY_RUNS
 from alttrain_cli.storage.names import safe_name
 from alttrain_cli.storage.reading import is_file, sha256
 from alttrain_cli.study.file import UNTRAINED, Method, StudyFile, TrainSettings, set_words, suites_of
@@ -107,7 +108,7 @@ class _Resolver:
         step = EvalStep(
             key=key,
             title=point.title,
-            out=self.folder / "evals" / f"{named}{ablated}-{key[:6]}",
+            out=self.folder / STUDY_EVALUATIONS / f"{named}{ablated}-{key[:6]}",
             recipe_name=name,
             recipe=recipe,
             options=tuple(settings.words()),
@@ -152,7 +153,7 @@ class _Resolver:
         facts = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "data"})
         options = (*sets, *settings.words("set"))
         key = step_key("train", build.key, facts, settings.words("set"))
-        out = self.folder / "runs" / f"{safe_name(recipe.name)}-{build.style}-{key[:6]}"
+        out = self.folder / STUDY_RUNS / f"{safe_name(recipe.name)}-{build.style}-{key[:6]}"
         return self._add(TrainStep(key, point.of_run, out, name, recipe.without_data(), options, build))
 
     def _build(self, recipe: Recipe, how: Method, point: Point) -> BuildStep:

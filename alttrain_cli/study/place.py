@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alttrain_cli.engine.machine import Machine, card_ids
 from alttrain_cli.errors import AlttrainError, DataError, RunError
+from alttrain_cli.runs.scores import STUDY
 from alttrain_cli.storage.files import explain_write_errors, write_json
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.names import safe_name
@@ -63,7 +64,7 @@ class Place:
 
     def save(self) -> None:
         """Keep the study in its folder, as it was given: with --set, without defaults."""
-        write_json(self.folder / "study.json", self.grid.study.model_dump(mode="json", exclude_unset=True))
+        write_json(self.folder / STUDY, self.grid.study.model_dump(mode="json", exclude_unset=True))
 
     def submit(self, machine: Machine, options: Mapping[str, str]) -> list[Submission]:
         """Submit a Slurm job for each step that is not done; return those that wait."""

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, RunError
+from alttrain_cli.runs.scores import STUDY
 from alttrain_cli.storage.journal import Log
 from alttrain_cli.storage.reading import object_in
 from alttrain_cli.storage.run_records import Record
@@ -142,7 +143,7 @@ def do_step(folder: str, key: str) -> None:
         RunError: if the step fails, so that no job that needs it is started.
     """
     place = Path(folder)
-    study = StudyFile.model_validate(object_in(place / "study.json"))
+    study = StudyFile.model_validate(object_in(place / STUDY))
     grid = resolve(study, place)
     step = next(one for one in grid.steps if one.key == key)
     if step.status() is Status.DONE:
