@@ -229,6 +229,13 @@ BAD = [
     (("modes=[zeroo]",), "modes.0: must be 'normal', 'zero', 'less' or 'more', not 'zeroo'."),
     (("judges=[rule, rule]",), "judges: a value is given twice."),
     (("suites=[crescendo]",), "suites: crescendo needs a model that attacks. Add it to the study"),
+    (("eval.attacker=base",), "--set eval.attacker: has no effect without an adaptive suite"),
+    (("judges=[strongreject]",), "--set judges: strongreject needs a language model on a server. Add it"),
+    (("data.source=[gone.csv]",), "gone.csv: no such file."),
+    (("data.source=[startr]",), "startr:192: unknown source. Did you mean 'starter'?"),
+    (("eval.temperature=0.5",), "--set eval.temperature: has no effect without eval.do_sample."),
+    (("eval.threshold=9",), "--set eval.threshold: must be less than or equal to 1, not 9."),
+    (("train.canary=-1",), "--set train.canary: must be greater than or equal to 0, not -1."),
     (("data.source=[starter, star-1]", "sizes=[8]"), "sizes: AltTrain, 8 has several sources"),
     (("suites=[]",), "suites: the key is missing; name suites, or give files of prompts in suite_files."),
     (("suite_files=[mine.yaml]",), "mine.yaml: no such file"),
@@ -261,6 +268,19 @@ def test_a_wrong_file_is_one_line_that_names_the_key(
     assert "\n" not in str(error.value)
 
 
+OF_ALL = "methods: [alttrain]\ntrain: {set: {train.learning_rat: 1}}"
+OF_ONE = "methods: {own: {style: alttrain, train: {set: {train.learning_rat: 1}}}}"
+
+
+@pytest.mark.parametrize("wrong", [OF_ALL, OF_ONE])
+def test_a_key_of_a_recipe_is_blamed_on_the_study_that_sets_it(wrong: str, here: Path) -> None:
+    Path("own.yaml").write_text(f"title: x\nmodels: [smollm2-135m]\nsuites: [smoke-benign]\n{wrong}\n")
+    with pytest.raises(
+        DataError, match=r"^own\.yaml: train\.set: train\.learning_rat: unknown key\. Did you"
+    ):
+        open_study("own.yaml", (), None)
+
+
 @pytest.mark.parametrize("text", ["[1]", "a: [", "title: x\ntitle: y\n", "&a [*a]", "\x00", ""])
 def test_a_file_that_is_no_study_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(text)
@@ -272,7 +292,8 @@ def test_the_study_of_the_documents_has_a_plan(here: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "study.md").read_text(encoding="utf-8")
     Path("own.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
     Path("prompts.yaml").write_text(OWN)
-    Path("mine.csv").write_text("prompt\nHow do I kill weeds?\n")
+    for name in ("mine.csv", "traces.csv"):
+        Path(name).write_text("prompt\nHow do I kill weeds?\n")
     place = open_study("own.yaml", (), None)
     kinds = [one.step.kind for one in plan_study(place.grid, place.folder, CARD).steps]
     assert [kinds.count(kind) for kind in ("build", "train", "eval", "judge")] == [4, 12, 13, 13]
@@ -291,7 +312,7 @@ def test_a_study_has_the_attacker_and_the_budget_of_its_adaptive_suites(here: Pa
     given = ["--attacker-url", "http://127.0.0.1:9/v1", "--attacker-model", "m", "--attack-refusal-judge"]
     assert " ".join(given) in " ".join(words)
     for more in ("methods=[untrained]", "modes=[zero]"):
-        without = small("methods=[alttrain]", more, attack).grid.steps[-1]
+        without = small("methods=[alttrain]", "suites=[crescendo]", more, attack).grid.steps[-1]
         assert "--threshold" not in without.words()
 
 
@@ -307,17 +328,15 @@ def test_the_list_has_every_shipped_study_with_what_its_table_compares(
 
 
 def test_the_forecast_of_an_attack_is_that_of_the_budget_that_the_study_gives_it(here: Path) -> None:
-    def seconds(suite: str, budget: str = "") -> float:
-        place = small(
-            "methods=[alttrain]", f"suites=[{suite}]", f"eval={{attacker: base, limit: 100{budget}}}"
-        )
+    def seconds(suite: str, given: str = ", attacker: base") -> float:
+        place = small("methods=[alttrain]", f"suites=[{suite}]", f"eval={{limit: 100{given}}}")
         return plan_study(place.grid, place.folder, CARD).steps[-1].cost.parts["generate"]
 
-    plain = seconds("jbb-harmful")
+    plain = seconds("jbb-harmful", "")
     for suite, fewer, times in (
-        ("crescendo", ", max_turns: 1", 10),  # the papers' budgets: docs/attacks.md
-        ("pair-live", ", streams: 3", 10),
-        ("actors", ", actors: 1", 3),
+        ("crescendo", ", attacker: base, max_turns: 1", 10),  # the papers' budgets: docs/attacks.md
+        ("pair-live", ", attacker: base, streams: 3", 10),
+        ("actors", ", attacker: base, actors: 1", 3),
     ):
         small_one, large = seconds(suite, fewer), seconds(suite)
         assert large / small_one == pytest.approx(times, rel=0.15)

@@ -96,7 +96,7 @@ class TrainSettings(_Section):
 
     set: Annotated[dict[str, Any], BeforeValidator(_flat)] = Field(default_factory=dict)
     allow_one_label: bool = False
-    canary: int | None = None
+    canary: int | None = Field(default=None, ge=0)
 
 
 class EvalSettings(_Section):
@@ -107,9 +107,9 @@ class EvalSettings(_Section):
     max_new_tokens: int | None = Field(default=None, ge=1)
     do_sample: bool = False
     greedy: bool = False
-    temperature: float | None = None
-    top_p: float | None = None
-    threshold: float | None = None
+    temperature: float | None = Field(default=None, ge=0.01, le=10)
+    top_p: float | None = Field(default=None, ge=0.01, le=1)
+    threshold: float | None = Field(default=None, ge=0, le=1)
     preset: str | None = None
     allow_code: bool = False
     attacker: str | None = None  # of adaptive suites, and all that follow
@@ -121,11 +121,11 @@ class EvalSettings(_Section):
     attack_refusal_judge: str | None = None
     attack_refusal_judge_url: str | None = None
     attack_refusal_judge_model: str | None = None
-    max_turns: int | None = None
-    max_backtracks: int | None = None
-    streams: int | None = None
-    actors: int | None = None
-    attacker_max_new_tokens: int | None = None
+    max_turns: int | None = Field(default=None, ge=1, le=1000)
+    max_backtracks: int | None = Field(default=None, ge=0, le=1000)
+    streams: int | None = Field(default=None, ge=1, le=1000)
+    actors: int | None = Field(default=None, ge=1, le=1000)
+    attacker_max_new_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @property
     def names_attacker(self) -> bool:
@@ -199,6 +199,9 @@ class StudyFile(_Section):
             values = getattr(self, name)
             if len({*values}) < len(values):
                 yield f"{name}: a value is given twice"
+        for name in ("temperature", "top_p"):
+            if getattr(self.eval, name) is not None and not self.eval.do_sample:
+                yield f"eval.{name}: has no effect without eval.do_sample"
         for axis in AXES if self.table.rows else ():
             if axis not in self.table.rows and len(self.values(axis)) > 1:
                 yield f"table.rows: {axis} has several values, so it must be a row"

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from alttrain_cli.data.sources import Source
 from alttrain_cli.engine.source import check_max_length
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import ASSESSING, Mode
@@ -15,7 +16,7 @@ from alttrain_cli.recipe.data import Data
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.scores import STUDY_EVALUATIONS, STUDY_RUNS
 from alttrain_cli.storage.names import safe_name
-from alttrain_cli.storage.reading import is_file, sha256
+from alttrain_cli.storage.reading import sha256
 from alttrain_cli.study.file import UNTRAINED, Method, StudyFile, TrainSettings, set_words, suites_of
 from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Rater, Step, TrainStep, step_key
 
@@ -173,7 +174,8 @@ class _Resolver:
             count = self.study.sizes[point.size]
             values["source"] = tuple(f"{one.partition(':')[0]}:{count}" for one in values["source"])
         wanted = Method.model_validate(values)
-        files = [sha256(Path(one)) for one in _names(wanted) if is_file(Path(one))]
+        sources = [Source.parse(text) for text in (*wanted.source, *wanted.mix)]
+        files = [sha256(Path(one.name)) for one in sources if one.is_file]
         key = step_key("build", wanted.words(*_OF_TRAINING), files)
         style = wanted.style or "alttrain"
         out = self.folder / "data" / f"{safe_name(style)}-{key[:6]}.jsonl"
@@ -185,10 +187,6 @@ def rater_of(study: StudyFile, judge: str) -> Rater:
     """Return a judge of a study as it rates there."""
     settings = study.judge
     return Rater(judge) if judge == "rule" else Rater(judge, settings.judge_part, settings.judge_model)
-
-
-def _names(data: Method) -> list[str]:
-    return [one.partition(":")[0] for one in (*data.source, *data.mix)]
 
 
 def _of_recipe(data: Data | None) -> dict[str, object]:

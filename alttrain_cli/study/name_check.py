@@ -1,4 +1,4 @@
-"""The names in a study's file: styles, suites, judges, columns, a paper."""
+"""The names in a study's file: styles, suites, judges, columns, a paper; and what they need beside them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,11 +7,12 @@ from alttrain_cli.data.annotators import ANNOTATORS
 from alttrain_cli.data.styles import STYLES
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import GROUPS
-from alttrain_cli.evaluation.judges.catalogue import CHOSEN
+from alttrain_cli.evaluation.judges.catalogue import CHOSEN, find_judges
+from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.presets import find_preset, preset_names
 from alttrain_cli.evaluation.published_tables import all_published
 from alttrain_cli.evaluation.suites.suite import all_suites
-from alttrain_cli.recipe.overrides import origin
+from alttrain_cli.recipe.overrides import keys_given, origin
 from alttrain_cli.study.file import StudyFile, suites_of
 from alttrain_cli.study.table import POOLS
 from alttrain_cli.text import quoted, suggest
@@ -32,12 +33,31 @@ def check_names(study: StudyFile, path: Path, overrides: Sequence[str]) -> None:
                 raise DataError(f"{place} {key}: {quoted(name)} is not known. {hint}")
     if study.eval.preset and study.eval.max_new_tokens is None:
         find_preset(study.eval.preset).check_suites(suites_of(study))
-    for suite in suites_of(study):
-        if suite.attack and suite.attack.needs_attacker and not study.eval.names_attacker:
-            raise DataError(
-                f"{path}: suites: {suite.name} needs a model that attacks. Add it to the study, for example "
-                "eval: {attacker: base}"
-            )
+    if problem := next(_lacks(study), None):
+        key, words = problem
+        raise DataError(f"{origin(key.split('.'), overrides, path)} {key}: {words}")
+
+
+def in_file(error: str, path: Path, overrides: Sequence[str]) -> str:
+    """Return an error of a recipe; it blames the study's file for a `--set` that nobody typed."""
+    typed = any("set" in key for key in keys_given(overrides))
+    is_of_set = error.startswith("--set ") and not typed
+    return error.replace("--set", f"{path}: train.set:", 1) if is_of_set else error
+
+
+def _lacks(study: StudyFile) -> Iterator[tuple[str, str]]:
+    """Yield a key whose value needs another one, and in words which."""
+    attacked = [one.name for one in suites_of(study) if one.attack and one.attack.needs_attacker]
+    if attacked and not study.eval.names_attacker:
+        hint = "Add it to the study, for example eval: {attacker: base}"
+        yield "suites", f"{attacked[0]} needs a model that attacks. {hint}"
+    if study.eval.names_attacker and not attacked:
+        key = "eval.attacker" if study.eval.attacker else "eval.attacker_url"
+        yield key, "has no effect without an adaptive suite, for example suites: [crescendo]"
+    for judge in find_judges(",".join(study.judges)):
+        if isinstance(judge, Judge) and judge.model is None and study.judge.judge_url is None:
+            hint = "Add it to the study, for example judge: {judge_url: http://localhost:8000/v1}"
+            yield "judges", f"{judge.name} needs a language model on a server. {hint}"
 
 
 def _names(study: StudyFile) -> Iterator[tuple[str, Sequence[str], list[str]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alttrain_cli.engine.machine import Machine, card_ids
-from alttrain_cli.errors import AlttrainError, DataError, RunError
+from alttrain_cli.errors import AlttrainError, DataError, RecipeError, RunError
 from alttrain_cli.runs.scores import STUDY
 from alttrain_cli.storage.files import explain_write_errors, write_json
 from alttrain_cli.storage.lock import lock_folder
@@ -16,7 +16,7 @@ from alttrain_cli.study.file import StudyFile, find_study
 from alttrain_cli.study.grid import Grid, resolve
 from alttrain_cli.study.history import history_of, last_ends
 from alttrain_cli.study.launch import Launcher
-from alttrain_cli.study.name_check import check_names
+from alttrain_cli.study.name_check import check_names, in_file
 from alttrain_cli.study.page import write_page
 from alttrain_cli.study.run import Events, Failure, Runner
 from alttrain_cli.study.slurm import Submission, check_installed, submit
@@ -100,4 +100,7 @@ def open_study(name: str, overrides: Sequence[str], out: Path | None) -> Place:
         raise DataError(f"{folder}: is a file, and a study needs a folder. Choose another --out.")
     words = [name, *(word for one in overrides for word in ("--set", one))]
     words += ["--out", str(out)] if out else []
-    return Place(resolve(study, folder), folder, tuple(words))
+    try:
+        return Place(resolve(study, folder), folder, tuple(words))
+    except RecipeError as error:
+        raise DataError(in_file(str(error), path, overrides)) from None
