@@ -4,11 +4,12 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
+from rich.console import Console, RenderResult
 from rich.text import Text
 
 from alttrain_cli import console
@@ -223,6 +224,38 @@ def test_a_terminal_made_narrower_has_more_rows_erased_as_it_wrapped(
     one.width = width
     assert str(drawing.position_cursor()).count("\x1b[1A") == rows - 1
     assert str(drawing.restore_cursor()).count("\x1b[1A") == rows
+
+
+class _Narrower:
+    """Makes a terminal narrower after text was wrapped for it, and before it is printed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [*renderables, self]
+
+    def __rich_console__(self, *_: object) -> RenderResult:
+        self._console.width = 40
+        return ()
+
+
+def test_a_terminal_that_becomes_narrower_just_before_a_line_is_printed_loses_no_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    one = console.out()
+    one.width = 100
+    one.push_render_hook(_Narrower(one))
+    panel = StreamingPanel(one, "answer", Text("answer"), "answer")
+    words = [f"word{number}" for number in range(30)]
+    panel.take(" ".join(words))
+    panel.end()
+    assert re.findall(r"word\d+", written(one)) == words
+    # the live part too, else more rows of it would be erased than there are
+    one.width = 100
+    one.print(Drawing(Text("x" * 65)))
+    assert "x" * 65 in written(one)
 
 
 @pytest.mark.parametrize(

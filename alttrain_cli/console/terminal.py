@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -46,6 +46,13 @@ _COMMAND = re.compile(rf"(?<!\S)(?:\S*alttrain (?:(?:{_NAMES})\b|-)|pip install 
 
 class _Console(Console):
     """rich's console: hidden characters are made visible, and no spaces fill a line outside a terminal."""
+
+    def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
+        """Print. What is wider than the terminal is not cut: it was drawn for the width of a moment before.
+
+        If the terminal has become narrower since, it wraps these lines, and no word is lost.
+        """
+        super().print(*objects, crop=crop, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         segments = super().render(renderable, options)
@@ -192,7 +199,7 @@ def print_table(
     texts = zip(columns, *cells, strict=True)
     least = [_longest(column) if at in whole else LEAST for at, column in enumerate(texts)]
     console.width = max(console.width, sum(least) + 2 * len(columns) if whole else 0)
-    console.print(table, crop=False)
+    console.print(table)
 
 
 def _print_stacked(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
