@@ -277,6 +277,12 @@ def test_chat_and_model_card_state_a_calibration_that_holds(run: Path, scores: S
     assert f": at most 10.0% of benign prompts get the verdict harmful, chosen on {len(ROWS)} rows" in shown
     assert shown in card
     assert "cannot carry a threshold" in card
+    cards = {
+        library: ModelCard.of(Run(run), find_target(str(run)).recipe, library, None).text()
+        for library in ("peft", "transformers", "gguf")
+    }
+    assert ["vLLM on the same machine" in text for text in cards.values()] == [True, True, False]
+    assert "llama.cpp uses the model's own verdicts" in cards["gguf"]
     (run / "adapter" / "adapter_model.safetensors").write_bytes(b"another")
     shown, card = stated()
     assert "the adapter has changed since this calibration" in shown

@@ -88,6 +88,8 @@ def test_an_exported_model_has_the_settings_of_its_training_and_the_system_text_
         None,
     )
     assert found.adapter is None
+    assert found.unscored == ""  # it has learned to write a verdict, as its run has
+    assert "has not learned to write a verdict" in find_target("smollm2-135m").unscored
 
 
 def test_an_adapter_from_elsewhere_brings_its_base_and_its_shape(here: Path) -> None:

@@ -71,7 +71,7 @@ class Target:
     @property
     def unscored(self) -> str:
         """Why its verdicts have no score; empty if they have one."""
-        if self.adapter is None:
+        if self.adapter is None and self.holds_base:
             return "a model without an adapter of alttrain has not learned to write a verdict"
         if "assessment" not in self.order:
             return "the rows of its training have no assessment"

@@ -37,6 +37,19 @@ _LOADING = {
     "gguf": "llama.cpp loads the file that ends in .gguf: `llama-server --jinja -m FILE`. LM Studio reads it "
     "too. Ollama needs the file Modelfile next to it: `ollama create NAME -f Modelfile`.",
 }
+# Where a threshold applies to the folder, by the library of the card.
+_ON_VLLM = (
+    "These files cannot carry a threshold. Only `alttrain chat`, `eval` and `serve` apply one. `chat` and "
+    "`eval` do so too if vLLM on the same machine has loaded this folder: "
+    '`alttrain chat "http://localhost:8000/v1 NAME" --set threshold=T`. '
+    "Other programs use the model's own verdicts."
+)
+_THRESHOLD = {
+    "peft": _ON_VLLM,
+    "transformers": _ON_VLLM,
+    "gguf": "A GGUF file cannot carry a threshold, and llama.cpp uses the model's own verdicts. To apply a "
+    "threshold, export the run with `--format merged`, then use `alttrain chat FOLDER --set threshold=T`.",
+}
 
 
 @dataclass(frozen=True)
@@ -141,11 +154,8 @@ class ModelCard:
         if probes := self.manifest.probes:
             yield f"On {probes.n} held-out prompts after training: {probes.in_words()}."
         if self.calibration:
-            yield (
-                f"Calibrated with `alttrain calibrate`: {_escaped(self.calibration)}. The files cannot carry "
-                "a threshold: only `alttrain chat`, `eval` and `serve` apply one. Other programs use the "
-                "model's own verdicts."
-            )
+            applies = _THRESHOLD[self.library]
+            yield f"Calibrated with `alttrain calibrate`: {_escaped(self.calibration)}. {applies}"
         if self.scores is None:
             yield "This model was not evaluated with `alttrain eval`."
             return
