@@ -25,6 +25,7 @@ from alttrain_cli.storage import lock
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run, RunState
+from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.training.run_setup import open_for_resume
 from tests.command_lines import result_of
 from tests.run_folders import PROBES, TRAINED, evaluate, make, screen
@@ -88,6 +89,17 @@ def test_a_long_path_of_wide_letters_does_not_widen_the_list() -> None:
     lines = alttrain("runs").output.splitlines()
     assert [line for line in lines if not line.startswith(("next: ", "in: ")) and cell_len(line) > 80] == []
     assert any(line.startswith("とても長い名前の実行-1 ") for line in lines)
+
+
+@pytest.mark.parametrize("path", ["/", ".", "a\0b"])
+def test_a_run_whose_data_has_no_possible_name_stops_no_list(path: str) -> None:
+    make("runs/b")
+    run = Run(make("runs/a"))
+    run.update_manifest(data=DataRecord(path=path, sha256="d" * 64, rows=1))
+    listed = alttrain("runs")
+    assert listed.exit_code == 0, listed.output
+    assert {"runs/a", "runs/b"} <= {*listed.output.split()}
+    assert alttrain("runs", "show", "runs/a").exit_code == 0
 
 
 def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is_training() -> None:

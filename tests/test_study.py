@@ -239,6 +239,7 @@ BAD = [
     (("data.source=[starter, star-1]", "sizes=[8]"), "sizes: AltTrain, 8 has several sources"),
     (("suites=[]",), "suites: the key is missing; name suites, or give files of prompts in suite_files."),
     (("suite_files=[mine.yaml]",), "mine.yaml: no such file"),
+    (('suite_files=["a\\0.yaml"]',), "no file can have this name"),
     (("eval.limit=0",), "eval.limit: must be greater than or equal to 1, not 0."),
     (("train.set=5",), "train.set: must be a section with keys, not 5."),
     (("title=3",), "title: must be text, not 3."),

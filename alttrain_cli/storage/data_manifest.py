@@ -74,7 +74,7 @@ def read_data_manifest(places: Iterable[Path], sha256: str) -> DataManifest | No
 
     `places` are those where the data file may be, and `sha256` is that of its rows.
     """
-    for rows in places:
+    for rows in (one for one in places if one.name):  # "." and "/" have none
         with suppress(DataError):
             facts = read_record_file(_MANIFEST, rows.with_name(f"{rows.stem}.manifest.json"), "")
             if facts.sha256 == sha256:

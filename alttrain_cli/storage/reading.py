@@ -112,7 +112,10 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 def check_ordinary(path: Path) -> None:
     """Refuse what is not a readable ordinary file, before another library opens it."""
     with _readable(path):
-        mode = path.stat().st_mode
+        try:
+            mode = path.stat().st_mode
+        except ValueError:  # a NUL character in the name
+            raise DataError(f"{path}: no file can have this name. Check the path.") from None
         if stat.S_ISDIR(mode):
             raise IsADirectoryError
         if not stat.S_ISREG(mode):
