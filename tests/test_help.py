@@ -51,8 +51,8 @@ def test_the_page_of_all_commands_is_what_their_help_prints() -> None:
     """`WRITE_GOLDEN=1` writes the page again."""
     page = [
         "# All commands",
-        "This page has `--help` of every command as a terminal of 80 columns shows it. A test writes it, and "
-        "compares it\nwith what `alttrain` prints.",
+        "This page has `--help` of every command as a terminal of 80 columns shows it. A test keeps "
+        "it equal\nto what `alttrain` prints.",
     ]
     for words in LINES:
         page.append(f"## {' '.join(('alttrain', *words))}\n\n```text\n{help_of(words).rstrip()}\n```")

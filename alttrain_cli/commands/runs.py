@@ -76,7 +76,7 @@ def compare(first: RunArgument, second: RunArgument) -> None:
 
 @app.command("rm")
 def remove(runs: RunsArgument, yes: YesOption = False) -> None:
-    """Delete runs with everything in their folders. You are asked first. A run that is in use is refused."""
+    """Delete runs with everything in their folders. You are asked first. A run in use is not deleted."""
     runs = _once(runs)
     for run in runs:
         state = open_entry(run).state

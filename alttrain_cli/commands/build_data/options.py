@@ -66,7 +66,7 @@ _ON_DISAGREEMENT = (
 )
 _GENERATE_TRACES = (
     "Generate the reasoning traces with the model that you will train. model: on this machine (--recipe). "
-    "endpoint: a server (--base-url). They replace the responses of the source."
+    "endpoint: a server (--base-url). The traces replace the responses of the source."
 )
 _BASE_URL = (
     "Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1. Repeat it to spread "

@@ -34,7 +34,7 @@ class CalibrateOptions:
 
 @take_options(CalibrateOptions)
 def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
-    """Choose the threshold of a run's verdicts, so that a promise about its refusals holds.
+    """Choose a threshold for a run's verdicts, for the rate of refusals that you want.
 
     The model generates verdicts for prompts with labels. Each verdict has a score from 0 (benign) to 1
     (harmful). Two thirds of the prompts choose the threshold, and the rest checks it. Nothing is trained.

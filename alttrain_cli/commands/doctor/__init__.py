@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from alttrain_cli.doctor.model import ModelFindings
 
 _MODEL = "Also examine the tokenizer of this model: a run, a folder or a hub id."
-_RECIPE = "Also examine the tokenizer of this recipe's model. With --model: only use its settings."
+_RECIPE = "Also examine the tokenizer of this recipe's model. With --model, only its settings are used."
 _GPU = "Also test whether torch can use the GPU. This takes seconds."
 _SOURCES = (
     "Also check the published data: revision, hash and count of each suite. What is not on this machine is "
-    "downloaded, unless offline."
+    "downloaded, unless --offline is given."
 )
 
 
@@ -46,7 +46,7 @@ class DoctorOptions:
 def doctor(context: typer.Context, options: DoctorOptions) -> None:
     """Examine this machine, the installed packages and a model's tokenizer.
 
-    Below each problem is its solution. If there is a problem, the exit code is 3.
+    The solution is shown below each problem. If there is a problem, the exit code is 3.
     """
     check([recipe_rule(options.model, options.recipe)])
     word = options.model or options.recipe

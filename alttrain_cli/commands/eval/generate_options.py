@@ -16,13 +16,13 @@ _SUITE = (
     "To list the suites: alttrain eval suites."
 )
 _SUITE_FILE = (
-    "prompts.yaml: evaluate your own prompts or attack, which this file describes (docs/evaluation.md, "
-    "docs/attacks.md). NAME=FILE: read a suite from its published file."
+    "File that describes your own prompts or attack, for example prompts.yaml (docs/evaluation.md, "
+    "docs/attacks.md). NAME=FILE reads the suite NAME from its published file."
 )
 _LIMIT = "Use at most N items per suite, evenly spaced. The scorecard is then marked PARTIAL."
 _NUM_SAMPLES = "Number of samples per prompt. More than 1 needs sampling (--do-sample)."
 _DO_SAMPLE = "Sample with --temperature and --top-p instead of the recipe's decoding settings."
-_GREEDY = "Decode greedily instead of by the recipe's decoding settings."
+_GREEDY = "Decode greedily instead of with the recipe's decoding settings."
 _TEMPERATURE = "Temperature with --do-sample, 0.01 to 10."
 _TOP_P = "Nucleus sampling with --do-sample, 0.01 to 1."
 _THRESHOLD = (

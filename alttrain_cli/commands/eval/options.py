@@ -72,9 +72,9 @@ class TableOptions(ReportOptions):
 _JUDGE = "Judges, separated by commas, for example rule,wildguard. To list them: alttrain eval judges."
 _JUDGE_PART = "Part of a completion that the judges see: answer, reasoning, or full (both)."
 _JUDGE_URL = "Base URL of the server that runs the judge model."
-_JUDGE_MODEL = "Model that judges: its name on the server, or for a local judge a folder or hub id."
+_JUDGE_MODEL = "Judge model: its name on the server, or a folder or hub id for a judge on this machine."
 _ALLOW_CODE = (
-    "Allow running code that the model wrote (needed by HumanEval and LiveCodeBench), confined by the "
+    "Run code that the model wrote, which HumanEval and LiveCodeBench need. It is confined by the "
     "kernel (Linux)."
 )
 _NO_JUDGE_CARD = "Do not measure the judges on human labels. Saves up to 531 judge calls per judge."

@@ -36,7 +36,7 @@ class ExportOptions:
 def export(context: typer.Context, options: ExportOptions) -> None:
     """Export a run to the formats of other programs, and prove each export.
 
-    The proof: prompts have the token ids of training, and completions are those of base and adapter.
+    The proof: the export gets the same token ids as in training, and writes what base and adapter write.
     """
     from alttrain_cli.commands.export import steps
 

@@ -51,7 +51,7 @@ def copy(
     name: NameArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.", callback=expand_path)],
 ) -> None:
-    """Copy a recipe to a file that you can edit: complete, without a base, with all comments."""
+    """Copy a recipe to a file that you can edit. The copy needs no base file, and has all comments."""
     from alttrain_cli.commands.recipes import steps
 
     steps.copy(name, file)

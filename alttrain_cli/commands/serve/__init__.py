@@ -14,7 +14,7 @@ from alttrain_cli.commands.shared.options import take_options
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.serve.limits import LAST_PORT, USUAL_PORT
 
-_RUN = "A run. A folder with an adapter or a model, a recipe (its base model) or a hub id works too."
+_RUN = "A run, a folder with an adapter or a model, a recipe (its base model) or a hub id."
 _PORT = "Port of the server. 0 takes any free port."
 _HOST = "Address to listen on. 0.0.0.0 lets other machines in your network connect."
 _KEY = "Environment variable with the key that clients must send. Default: no key is needed."

@@ -24,7 +24,7 @@ _ATTACKER = (
 )
 _JUDGE = (
     "Judge that scores each answer for the attacker during a dialogue: rule, base, a server or any other "
-    "model. Default: rule. In eval, the final result is up to --judge."
+    "model. Default: rule. In eval, --judge decides the final result."
 )
 _REFUSAL_JUDGE = (
     "Judge that decides whether an answer refuses, so that the attack takes the turn back: rule, base, a "
@@ -32,12 +32,10 @@ _REFUSAL_JUDGE = (
 )
 _TURNS = "Maximum number of turns per dialogue. Default: the suite's own, for example 10."
 _BACKTRACKS = (
-    "Maximum number of refused turns that an attack takes back; of actors, per question. Default: the "
+    "Maximum number of refused turns that an attack takes back; for actors, per question. Default: the "
     "suite's own, for example 10. The control bare-goal sends its goal once per turn and once per backtrack."
 )
-_STREAMS = (
-    "Number of independent attempts per goal, in pair-live. Default: 30, as in the paper; its program: 3."
-)
+_STREAMS = "Number of independent attempts per goal, in pair-live. Default: 30, as in the paper."
 _ACTORS = "Number of people or things that the attack actors asks about. Default: 3."
 _TOKENS = f"Maximum number of tokens per message of the attacker. Default: {ATTACKER_TOKENS}."
 # The option of each role, by its field. Those of its server have the same name and an end: --attacker-url.
@@ -56,7 +54,7 @@ def _url(role: str) -> Any:
 def _model(role: str) -> Any:
     option = _ROLES[role]
     return _attack(
-        metavar="NAME", help=f"Name of the server's model, with {option}-url. Default: its only one."
+        metavar="NAME", help=f"Name of the server's model, with {option}-url. Default: the only one."
     )
 
 

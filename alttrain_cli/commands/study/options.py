@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 _STUDY = "Name of a shipped study, or a file."
 _SET = "Change one key of the study, for example sizes=[48] or eval.limit=4. Repeat it for more keys."
 _OUT = "Folder of the study. Default: runs/studies/NAME."
-_PRICE = "Price of the machine per hour, for example 0.40. The sum is shown in the same currency."
+_PRICE = "Price of the machine per hour, for example 0.40. The cost is shown in the same currency."
 _JOBS = "Number of steps at the same time, each with its own GPU."
-_ON = "slurm: submit a job for each step, with dependencies, time and memory from the plan."
+_ON = (
+    "Where the steps run. local: this machine. slurm: a job for each step, with time and memory from the "
+    "plan."
+)
 _SBATCH = "Option of sbatch for --on slurm, for example partition=gpu. Repeat it for more options."
 _FORMAT = "Format of the table: terminal, markdown, latex, csv or json."
 JobsOption = Annotated[int, typer.Option(min=1, max=64, metavar="N", help=_JOBS)]
