@@ -101,7 +101,10 @@ def cached_folder(name: str, commit: str | None) -> Path | None:
     """Return the folder of the hub's cache with a model's weights, or with a part of them."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(name, file, revision=commit) for file in (WHOLE, INDEX)]
+    try:
+        found = [try_to_load_from_cache(name, file, revision=commit) for file in (WHOLE, INDEX)]
+    except ValueError:  # no model on the hub can have this name
+        raise ModelError(f"{name}: neither a folder nor a model's name on the hub.") from None
     return next((Path(path).parent for path in found if isinstance(path, str)), None)
 
 
