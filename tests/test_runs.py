@@ -432,6 +432,21 @@ def test_what_was_half_deleted_is_no_run(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.undo()
 
 
+def test_what_cannot_be_deleted_is_named_where_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make("runs/a")
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path / "eval"))
+
+    monkeypatch.setattr("alttrain_cli.runs.removal.shutil.rmtree", refused)
+    result = alttrain("runs", "rm", run, "--yes")
+    monkeypatch.undo()
+    said = " ".join(result.output.split())
+    assert result.exit_code == 2
+    assert "/runs/.a.removed: not all of it could be deleted (permission denied: " in said
+    assert not run.exists()
+
+
 @pytest.mark.parametrize("command", ["show", "rm", "prune", "compare"])
 def test_an_option_of_the_list_has_no_effect_before_a_subcommand(command: str) -> None:
     run = make("runs/a")

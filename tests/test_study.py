@@ -784,8 +784,8 @@ def test_a_study_of_rows_longer_than_the_model_reads_is_refused_before_it_builds
 
 def test_a_model_that_the_hub_cannot_have_is_one_line_in_a_plan(here: Path) -> None:
     (here / "own.yaml").write_text("base: r1-7b\nmodel: {name: me/my model}\n")
-    with pytest.raises(ModelError, match="^me/my model: neither a folder nor a model's name on the hub"):
-        plan_study(open_study("smoke", ("models=[own.yaml]",), None).grid, here, CARD)
+    with pytest.raises(ModelError, match=r"^me/my model: neither a folder nor a model's name on the hub"):
+        assert not plan_study(open_study("smoke", ("models=[own.yaml]",), None).grid, here, CARD).downloads
 
 
 def test_a_misspelt_key_is_named_before_the_key_that_is_missing_for_it(here: Path) -> None:

@@ -50,6 +50,17 @@ def _remove(path: Path) -> None:
     hidden = path.with_name(f".{path.name}.removed")
     with explain_write_errors(path):
         if os.path.lexists(hidden):  # of a process that was killed
-            shutil.rmtree(hidden)
+            _delete(hidden)
         path.rename(hidden)
+    _delete(hidden)
+
+
+def _delete(hidden: Path) -> None:
+    try:
         shutil.rmtree(hidden)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise RunError(
+            f"{hidden}: not all of it could be deleted ({reason}: {error.filename}). Nothing uses it any "
+            "more: delete it yourself."
+        ) from None
