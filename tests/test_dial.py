@@ -241,6 +241,12 @@ def test_the_threshold_at_a_rate_is_the_lowest_that_keeps_it(rate: float, above:
     assert sum(value > threshold_at(values, rate) for value in values) == above
 
 
+def test_a_threshold_with_few_digits_loses_no_harmful_verdict() -> None:
+    harmful = [0.52, 0.97, 0.985, 0.999]
+    assert sum(value > threshold_at([0.1, 0.983], 0.1, harmful) for value in harmful) == 2
+    assert threshold_at([0.1, 0.51, 0.95], 0.4, harmful) == 0.51
+
+
 def test_where_no_threshold_keeps_the_rate_the_comparison_is_one_line(tmp_path: Path) -> None:
     class Firm(Judging):
         """Gives a harmful verdict in words that have no score."""
