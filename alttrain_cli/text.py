@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -200,6 +201,16 @@ def hidden_characters() -> list[str]:
 def escape_hidden(text: str) -> str:
     """Replace characters that steer a terminal or hide in a page by their code point; lines stay lines."""
     return _INVISIBLE.sub(lambda match: f"<U+{ord(match.group()):04X}>", text)
+
+
+def date_and_time(moment: str) -> str:
+    """Return an ISO time as a person reads it: 2026-11-25 at 15:33 UTC. Any other text stays as it is."""
+    try:
+        found = datetime.fromisoformat(moment)
+        shown = found.astimezone(UTC) if found.tzinfo else found
+    except (ValueError, OverflowError):
+        return moment
+    return f"{shown:%Y-%m-%d at %H:%M}{' UTC' if shown.tzinfo else ''}"
 
 
 def quoted(value: object, limit: int = 80) -> str:

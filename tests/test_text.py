@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from alttrain_cli.text import (
+    date_and_time,
     did_you_mean,
     escape_hidden,
     estimate_tokens,
@@ -67,6 +68,21 @@ def test_words_are_split_at_spaces_or_are_characters_where_there_are_none(
     text: str, words: list[str]
 ) -> None:
     assert split_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("moment", "shown"),
+    [
+        ("2026-11-25T15:33:02+00:00", "2026-11-25 at 15:33 UTC"),
+        ("2026-11-26T00:33:02+09:00", "2026-11-25 at 15:33 UTC"),
+        ("2026-11-25T15:33:02", "2026-11-25 at 15:33"),
+        ("0001-01-01T00:00:00+09:00", "0001-01-01T00:00:00+09:00"),
+        ("yesterday", "yesterday"),
+        ("", ""),
+    ],
+)
+def test_a_time_is_shown_as_a_person_reads_it(moment: str, shown: str) -> None:
+    assert date_and_time(moment) == shown
 
 
 def test_a_long_value_is_cut_and_one_too_large_is_not_shown() -> None:

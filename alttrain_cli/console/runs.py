@@ -12,6 +12,7 @@ from alttrain_cli.console.terminal import duration, out, print_next, print_table
 from alttrain_cli.runs.scores import PAGE, HeldOutTally, Tally, evaluation_of
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.sizes import size_of
+from alttrain_cli.text import date_and_time
 
 if TYPE_CHECKING:
     from alttrain_cli.runs.comparison import ScorePair, Setting
@@ -143,7 +144,7 @@ def _origin(entry: "RunEntry") -> Iterator[tuple[str, object]]:
     if found := entry.data_manifest:
         yield from (("source:", f"{source.name}: {source.in_words(digits=12)}") for source in found.sources)
     if manifest.begun:
-        yield "started:", manifest.begun.replace("T", " ")
+        yield "started:", date_and_time(manifest.begun)
         software = f"alttrain {manifest.alttrain}, Python {manifest.python}"
         yield "software:", f"{software} on {manifest.device or 'cpu'}"
 

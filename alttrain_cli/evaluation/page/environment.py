@@ -13,7 +13,7 @@ from alttrain_cli.evaluation.structure_stats import BEHAVIOURS
 from alttrain_cli.statistics.estimates import Estimate
 from alttrain_cli.statistics.rates import percent, span
 from alttrain_cli.storage.files import atomic_writer
-from alttrain_cli.text import escape_hidden
+from alttrain_cli.text import date_and_time, escape_hidden
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,6 +35,7 @@ def environment() -> "Environment":
     )
     environment.filters["percent"] = percent
     environment.filters["count"] = _count
+    environment.filters["date_and_time"] = date_and_time
     environment.globals.update(
         suite_name=_suite_name, behaviours=BEHAVIOURS, ending_title=lambda ending: Ending(ending).label
     )
