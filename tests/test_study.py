@@ -34,8 +34,9 @@ from alttrain_cli.study.history import Corrections, StepEnd, history_of
 from alttrain_cli.study.launch import Launcher
 from alttrain_cli.study.place import Place, open_study
 from alttrain_cli.study.plan import PlannedStep, plan_step, plan_study
+from alttrain_cli.study.rows import sizes_for
 from alttrain_cli.study.run import Events, Failure
-from alttrain_cli.study.steps import EvalStep, JudgeStep, Status, Step
+from alttrain_cli.study.steps import BuildStep, EvalStep, JudgeStep, Status, Step, TrainStep
 from alttrain_cli.training import time_plan
 from tests.command_lines import context_of, result_of
 from tests.fake_alttrain import PROGRAM, write_card
@@ -1027,6 +1028,29 @@ def test_dialogues_that_say_nothing_about_a_model_are_in_a_note(here: Path) -> N
     said = "3 of 8 dialogues of benign-turns show nothing about the model, and are in no rate."
     for text in (FORMATS["markdown"](table), FORMATS["latex"](table), page.read_text(encoding="utf-8")):
         assert f"smollm2-135m: {said}" in text
+
+
+def test_data_with_fewer_rows_than_the_study_asks_for_are_in_a_note(here: Path) -> None:
+    place = small("methods=[alttrain]", "sizes=[3000]")
+    place.run(1, Events())
+    build, train, *_ = place.grid.steps
+    assert isinstance(build, BuildStep)
+    assert isinstance(train, TrainStep)
+    there = sum(size.trained > 0 for size in sizes_for(replace(build, out=Path("gone")), train.recipe))
+    assert (
+        cost.cost_of(build, CARD).parts
+        == cost.cost_of(replace(build, sources=(f"starter:{there}",)), CARD).parts
+    )
+    path = build.out.with_suffix(".manifest.json")
+    source = {"name": "starter", "samples": there, "wanted": 3000, "rows": there}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sources": [source]}))
+    table, page = place.table()
+    said = f"alttrain, 3000: {there:,} rows of starter, where 3,000 were asked for."
+    for text in (FORMATS["markdown"](table), FORMATS["latex"](table), page.read_text(encoding="utf-8")):
+        assert said in text
+    source["wanted"] = there
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sources": [source]}))
+    assert place.table()[0].doubts == ()
 
 
 def test_signs_of_a_small_rate_are_printed_as_such_in_latex(here: Path) -> None:

@@ -43,10 +43,12 @@ def _cut(sizes: Sequence[RowSize], recipe: Recipe) -> list[RowSize]:
 def count_of(source: str) -> int:
     """Return how many rows a source gives: of NAME:96 or NAME:harmful=90,benign=6."""
     name, _, count = source.partition(":")
+    there = len(starter_rows("train", name)) if name in STARTER_SETS else None
     if not count:
-        return len(starter_rows("train", name)) if name in STARTER_SETS else TYPICAL
+        return there or TYPICAL
     numbers = [part.rpartition("=")[2] for part in count.split(",")]
-    return sum(int(number) for number in numbers if number.isdigit())
+    asked = sum(int(number) for number in numbers if number.isdigit())
+    return min(asked, there or asked)
 
 
 def _of_source(source: str, style: str, recipe: Recipe) -> list[RowSize]:

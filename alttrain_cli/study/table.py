@@ -10,10 +10,12 @@ from alttrain_cli.evaluation.published_tables import Macro, PublishedPaper, find
 from alttrain_cli.evaluation.suites.suite import Kind
 from alttrain_cli.runs.scores import ScoreMacro, ScoreMetric, Scores, read_scorecard
 from alttrain_cli.statistics.estimates import Estimate
+from alttrain_cli.storage.data_manifest import read_data_manifest
+from alttrain_cli.storage.reading import sha256
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.grid import Grid, Point, rater_of
 from alttrain_cli.study.history import StepEnd
-from alttrain_cli.study.steps import EvalStep, Rater, Status
+from alttrain_cli.study.steps import BuildStep, EvalStep, Rater, Status
 from alttrain_cli.study.table_values import Cell, Dot, Line, PublishedDot, Seeds, StudyTable
 
 POOLS = {"harmful": ("harmful", "not_refused"), "over_refusal": ("refused",)}
@@ -53,7 +55,7 @@ def study_table(grid: Grid, ends: Mapping[str, StepEnd]) -> StudyTable:
         tuple(left.values()),
         tuple(one for one in plotted if isinstance(one, Dot)),
         _published_dots(groups, study, paper),
-        tuple(_doubts(groups, read, columns)),
+        (*_fewer_rows(grid), *_doubts(groups, read, columns)),
         tuple(one for one in plotted if isinstance(one, str)),
         tuple(ends[step.key] for step in grid.steps if step.key in ends and step.key not in left),
     )
@@ -93,6 +95,17 @@ class _Read(NamedTuple):
 
 
 Reads = Mapping[Point, _Read | None]
+
+
+def _fewer_rows(grid: Grid) -> Iterator[str]:
+    """Yield the data that have fewer rows than the study asks for: a build warns, and goes on."""
+    for step in grid.steps:
+        if isinstance(step, BuildStep) and step.out.is_file():
+            manifest = read_data_manifest([step.out], sha256(step.out))
+            for source in manifest.sources if manifest else ():
+                if source.rows < (wanted := source.wanted or 0):
+                    asked = f"where {wanted:,} were asked for"
+                    yield f"{step.title}: {source.rows:,} rows of {source.name}, {asked}."
 
 
 def _doubts(groups: Groups, read: Reads, columns: Sequence[str]) -> Iterator[str]:

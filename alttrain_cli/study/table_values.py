@@ -93,7 +93,7 @@ class StudyTable:
     missing: tuple[str, ...]
     dots: tuple[Dot, ...]
     published_dots: tuple[PublishedDot, ...]
-    doubts: tuple[str, ...]  # what is in no rate
+    doubts: tuple[str, ...]  # data with fewer rows than asked for, and what is in no rate
     undrawn: tuple[str, ...]  # the runs that are not in the plot, and why
     ended: tuple[StepEnd, ...]  # the steps that were done here, with their times
 
