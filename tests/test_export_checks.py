@@ -112,6 +112,7 @@ def test_a_base_model_with_other_weights(run: Run) -> None:
         (("--quantize", "q8_0"), ("--quantize has no effect without --format gguf or ollama",)),
         (("--format", "merged,adapter", "--push", "me/x"), ("--push takes one format",)),
         (("--push", "my model"), ("not a repository", "OWNER/NAME")),
+        (("--push", "me/model.git", "--dry-run"), ("not a repository", "OWNER/NAME")),
     ],
 )
 def test_an_option_that_is_wrong(run: Run, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
@@ -225,6 +226,13 @@ def test_an_out_that_is_below_a_file_or_no_place_for_files(run: Run, tmp_path: P
         refused(export(run.path, "--out", tmp_path / "file" / "x", *more), "file is not a folder")
         if Path("/proc/self").is_dir():
             refused(export(run.path, "--out", "/proc/x", *more), "/proc/x: no files can be written here")
+
+
+def test_an_out_without_permission_is_refused_by_a_dry_run_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)  # as not for root
+    refused(export(run.path, "--dry-run"), f"no permission to write in {run.path}", "Choose another --out")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What is checked before an export writes anything."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -80,6 +81,8 @@ def check_room(recipe: Recipe, out: Path, copies: float) -> Room:
     total, _, free = shutil.disk_usage(place)
     if not total:  # /proc and /sys
         raise RunError(f"{out}: no files can be written here. Choose another --out.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f"{out}: no permission to write in {place}. Choose another --out.")
     source = locate(recipe)
     sizes = weight_sizes(recipe.model, source.name, source.commit)
     missing = sizes.missing or 0

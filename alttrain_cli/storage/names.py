@@ -25,7 +25,8 @@ def is_name(text: str) -> bool:
 
 def is_hub_id(text: str) -> bool:
     """Whether a text can be OWNER/NAME on the model hub."""
-    return bool(_HUB_ID.fullmatch(text)) and not any(pair in text for pair in ("..", "--"))
+    is_allowed = not text.endswith(".git") and not any(pair in text for pair in ("..", "--"))
+    return bool(_HUB_ID.fullmatch(text)) and is_allowed
 
 
 def _checked(text: str) -> str:
