@@ -725,6 +725,15 @@ def test_steps_that_were_timed_are_planned_within_a_quarter_and_evaluations_afte
         assert one.expected == pytest.approx(took[one.step.key], rel=0.1), one.step.title
 
 
+def test_a_study_that_goes_on_makes_no_new_speed_test(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Machine] = []
+    monkeypatch.setattr("alttrain_cli.study.place.renew_rate", made.append)
+    place = small()
+    place.run(1, Events())
+    place.run(1, Events())
+    assert len(made) == 1
+
+
 def test_a_plan_shows_what_is_done_and_what_it_took(here: Path) -> None:
     place = small()
     place.run(1, Events())

@@ -56,7 +56,8 @@ class Place:
         with lock_folder(self.folder):
             self.save()
             machine = Machine.detect()
-            renew_rate(machine)
+            if not last_ends(history_of(self.folder)):  # else what the steps took corrects an old speed
+                renew_rate(machine)
             launcher = Launcher(jobs, cards if jobs > 1 else ())
             runner = Runner(self.grid, self.folder, machine, launcher, events, jobs)
             runner.run()
