@@ -102,6 +102,23 @@ def test_a_run_whose_data_has_no_possible_name_stops_no_list(path: str) -> None:
     assert alttrain("runs", "show", "runs/a").exit_code == 0
 
 
+def test_a_run_whose_evaluation_may_not_be_read_is_listed_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make("runs/b")
+    card = Path(make("runs/a")) / "eval" / "scorecard.json"
+
+    def refused(run: Path) -> None:
+        if run == card.parents[1]:
+            raise PermissionError(13, "Permission denied", str(card))
+
+    monkeypatch.setattr("alttrain_cli.runs.entry.read_scores", refused)
+    listed, shown = alttrain("runs"), alttrain("runs", "show", "runs/a")
+    assert (listed.exit_code, shown.exit_code) == (0, 0), listed.output + shown.output
+    assert {"runs/a", "runs/b"} <= {*listed.output.split()}
+    assert f"{card}: no permission to read it." in " ".join(shown.output.split())
+
+
 def test_a_run_whose_process_was_killed_is_interrupted_and_one_that_is_locked_is_training() -> None:
     run = Run(make("runs/a", "started"))
     assert run.state() is RunState.INTERRUPTED

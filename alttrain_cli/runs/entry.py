@@ -36,12 +36,12 @@ class RunEntry:
         state, manifest, scores = RunState.DAMAGED, Manifest.missing(), None
         try:
             state, manifest = run.state(), run.manifest()
-        except DataError as error:
-            problems.append(str(error))
+        except (DataError, PermissionError) as error:
+            problems.append(_reason(error))
         try:
             scores = read_scores(path)
-        except DataError as error:
-            problems.append(str(error))
+        except (DataError, PermissionError) as error:
+            problems.append(_reason(error))
         return cls(path, state, manifest, scores, " ".join(problems))
 
     @property
@@ -114,6 +114,12 @@ class RunEntry:
         data = self.manifest.data
         words = ["--data", data.path] if data and is_file(Path(data.path)) else []
         return shlex.join(["alttrain", "train", "--recipe", str(Run(self.path).recipe_path), *words])
+
+
+def _reason(error: DataError | PermissionError) -> str:
+    if isinstance(error, PermissionError):
+        return f"{error.filename}: no permission to read it. Change its permissions, or copy it."
+    return str(error)
 
 
 def open_entry(path: Path) -> RunEntry:
