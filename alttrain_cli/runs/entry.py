@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alttrain_cli.errors import DataError, RunError
-from alttrain_cli.runs.scores import HeldOutTally, Scores, Tally, read_scores
+from alttrain_cli.runs.scores import STUDY, STUDY_RUNS, HeldOutTally, Scores, Tally, read_scores
 from alttrain_cli.storage.data_manifest import DataManifest
 from alttrain_cli.storage.reading import is_file
 from alttrain_cli.storage.run import KNOWN, Run, RunState
@@ -127,11 +127,15 @@ def open_entry(path: Path) -> RunEntry:
 
 
 def find_entries(folders: list[Path]) -> list[RunEntry]:
-    """Return the runs below some folders, or those that are known here, newest first."""
+    """Return the runs below some folders, or those that are known here, newest first.
+
+    The folder of a study may be named: its runs are one level deeper.
+    """
     for folder in folders:
         if not folder.is_dir():
             raise RunError(f"{folder}: no such folder. To list the runs in runs/ and demo/: alttrain runs")
-    return [RunEntry.read(path) for path in Run.all(folders)]
+    of_studies = [folder / STUDY_RUNS for folder in folders if is_file(folder / STUDY)]
+    return [RunEntry.read(path) for path in Run.all([*folders, *of_studies])]
 
 
 def looked_in(folders: list[Path]) -> str:
