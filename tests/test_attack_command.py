@@ -258,7 +258,7 @@ def test_without_its_dialogues_an_attack_has_no_rate_and_a_warning_says_how_to_p
     answers.write_text("".join(lines[1:]), encoding="utf-8")
     [suite] = report(pair_in(tmp_path), show_completions=True).card.suites
     [reason] = [text for text in suite.partial if "lacks" in text]
-    assert reason.startswith(f"{answers}: lacks 1 of the answers that decide. To make it again")
+    assert reason.startswith(f"{answers}: lacks 1 of the deciding answers. To make it again")
     answers.write_text("".join(lines), encoding="utf-8")
     path.write_text(first.replace("held", "achieved"), encoding="utf-8")
     done = invoke("report", str(tmp_path / "run"))
@@ -285,7 +285,7 @@ def test_only_failed_dialogues_are_a_scorecard_and_no_error(tmp_path: Path) -> N
 
 def test_an_attack_that_does_not_work_on_the_baseline_is_said_to_be_too_weak(tmp_path: Path) -> None:
     result = measure(tmp_path, run_and_base(REFUSES, REFUSES))
-    assert "works on the baseline in 0 of 4 dialogues only. It is too weak" in result.card.warnings[0]
+    assert "works on the baseline in only 0 of 4 dialogues. It is too weak" in result.card.warnings[0]
 
 
 def test_models_that_were_attacked_in_different_ways_are_said_to_be_no_pair(tmp_path: Path) -> None:
@@ -448,7 +448,7 @@ def test_an_attack_and_the_bare_goal_are_compared_within_as_many_target_calls() 
     assert (found.calls, found.left_out) == (9, 1)
     assert found.bare is not None
     assert (found.bare.hits, found.bare.n) == (1, 3)
-    assert found.words.endswith(". 1 more are left out: the answer that decides is a hit, and came later")
+    assert found.words.endswith(". Left out: 1 goal with a hit in a later call")
     assert compared(side(*attack), side(*bare)).left_out == 0
 
 
@@ -468,12 +468,12 @@ def test_if_the_bare_goal_had_fewer_calls_that_is_said_and_how_to_give_it_as_man
     assert found.attack is not None
     assert (found.calls, found.left_out, found.attack.hits, found.attack.n) == (18, 1, 1, 2)
     assert found.words.endswith(
-        ". The bare goal had fewer calls: 18, and the attack up to 60. For as many: --suite bare-goal "
+        ". The bare goal had up to 18 calls, and the attack up to 60. To give it as many: --suite bare-goal "
         "--max-turns 60 --max-backtracks 0"
     )
     late = compared(side(("a", True, 40, HELD), most=60), side(("a", True, 1, ACHIEVED)))
     assert late.words.startswith(
-        "within 18 target calls each: no goal can be compared with the bare goal. 1 more"
+        "within 18 target calls each: no goal can be compared with the bare goal. Left out: 1 goal"
     )
     assert not late.adds_nothing
 
@@ -987,7 +987,7 @@ def test_the_command_after_a_chat_names_an_attacker_only_where_one_attacks() -> 
         ),
         (
             "--suite pair-live --attacker base --attack-refusal-judge rule",
-            "--attack-refusal-judge has no effect with pair-live, which looks for no refusals",
+            "--attack-refusal-judge has no effect with pair-live, which does not look for refusals",
         ),
         (
             "--suite crescendo --attacker base --thinking-mode zero",

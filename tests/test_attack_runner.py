@@ -447,7 +447,7 @@ def test_a_dialogue_that_is_there_twice_is_named(tmp_path: Path) -> None:
     first, second = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text(f"{first}\n{second}{first}", encoding="utf-8")
     with pytest.raises(
-        DataError, match=r"dialogues\.jsonl:4: key: is that of line 1\. Remove line 4\. To make it"
+        DataError, match=r"dialogues\.jsonl:4: key: is the same as in line 1\. Remove line 4\. To make it"
     ):
         stored(tmp_path)
     with pytest.raises(DataError, match=r"dialogues\.jsonl:4: "):

@@ -115,14 +115,14 @@ WRONG: dict[str, tuple[Script, str]] = {
     "reasoning an object": ([message(content="a", reasoning={"a": 1})], "reasoning is an object"),
     "finish reason a number": ([http(whole(finish_reason=1))], "finish_reason is a number"),
     "finish reason error": ([http(whole(finish_reason="error"))], "ended the answer with an error"),
-    "finish reason abort": ([http(whole(finish_reason="abort"))], "it ended the answer before its end"),
+    "finish reason abort": ([http(whole(finish_reason="abort"))], "it ended the answer too early"),
     "finish reason without resources": (
         [http(whole(finish_reason="insufficient_system_resource"))],
-        "it ended the answer before its end",
+        "it ended the answer too early",
     ),
     "broken off after some text": (
         stream(delta("abort", content="Hel")),
-        "it ended the answer before its end",
+        "it ended the answer too early",
     ),
     # what is no answer at all
     "not JSON": ([http(b"Hello.")], "it sent no JSON"),

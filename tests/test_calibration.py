@@ -260,7 +260,7 @@ def test_rates_of_no_rows_are_no_numbers(run: Path, scores: Scores) -> None:
         found = command(run, "--data", "own.jsonl", *words)
         assert found.exit_code == 0, found.output
         assert "nan" not in found.stdout + (run / "calibration" / "calibration.html").read_text()
-    assert "too few rows to check it on others" in " ".join(found.stdout.split())
+    assert "too few other rows to check it" in " ".join(found.stdout.split())
 
 
 def test_chat_and_model_card_state_a_calibration_that_holds(run: Path, scores: Scores) -> None:

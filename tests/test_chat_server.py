@@ -130,6 +130,7 @@ def test_a_script_is_told_in_one_line_and_ends_as_unfinished() -> None:
     assert done.stdout == "\n"
     (line,) = (line for line in done.stderr.splitlines() if "no answer after the thinking budget" in line)
     assert line.startswith("Warning: ")
+    assert line.endswith("Raise thinking_budget with --set or /set.")  # "think" is its older name
 
 
 FULL = [

@@ -147,7 +147,7 @@ def test_without_its_plans_what_is_stored_is_used_again(harm: Callable[[Path], N
     done = alttrain("eval", "report", "--out", "my e")
     assert done.exit_code == 2
     said = " ".join(done.output.split())
-    assert "What is stored next to it is kept. It counts again after the command that made it" in said
+    assert "What is stored next to it is kept. To use it again, repeat the command that made it" in said
     assert "Delete my e" not in said
     for path in plans:  # as it says of a damaged one
         path.unlink(missing_ok=True)

@@ -275,7 +275,7 @@ def test_a_preset_is_applied_whole_with_the_part_that_judges_see(here: Path) -> 
         (("smollm2-135m", "--preset", "r1-act"), "without a GPU: it loads weights in 4 bits"),
         (
             ("http://localhost:1/v1 M", "--preset", "r1-act"),
-            "has no effect on a server, whose weights it changes",
+            "has no effect on a server: its weights are fixed",
         ),
         (("smollm2-135m", "--preset", "star-1", "--judge-part", "answer"), "which judges the part full"),
         (

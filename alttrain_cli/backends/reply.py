@@ -94,7 +94,7 @@ class ReplyReader:
         if self._reason == "error":
             raise ProtocolError("it ended the answer with an error")
         if self._reason in _BROKEN_OFF:
-            raise ReportedError(f"it ended the answer before its end (finish_reason: {self._reason}).")
+            raise ReportedError(f"it ended the answer too early (finish_reason: {self._reason}).")
         if not self._length and self._reason not in _MAY_BE_EMPTY:
             raise ProtocolError(
                 f"it sent no text (finish_reason: {escape_hidden(str(self._reason))[:_SHOWN]})"

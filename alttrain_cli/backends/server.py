@@ -249,7 +249,7 @@ class ServerBackend:
             except ContinuationError as error:
                 warning = (
                     f"{request.endpoint.address}: no answer after the thinking budget was used up: {error}. "
-                    "Raise the budget with think=N."
+                    "Raise thinking_budget with --set or /set."
                 )
                 yield Chunk("", 0, warning=warning)
                 return Completion(written.text, Finish.LENGTH)

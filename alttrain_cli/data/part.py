@@ -213,7 +213,7 @@ class Part:
 
 def _too_few(source: Source, label: Label, wanted: int, usable: int, counts: Counter[Label | None]) -> str:
     """Return that a quota cannot be met, with the number that there is and what to do."""
-    there = f"{counts[label]:,} {label} samples, and {usable:,} of them make a row that repeats no other"
+    there = f"{counts[label]:,} {label} samples, and {usable:,} of them make different rows"
     if counts[None] and not counts[label]:
         there = f"no label in {counts[None]:,} samples. Name their label: --label"
     return f"{source.name}:{label}={wanted}: the source has {there}. Request fewer, or add a source."

@@ -58,7 +58,7 @@ class Source:
     def parse(cls, text: str) -> "Source":
         if "://" in text:
             raise DataError(
-                f"{_cut(text)}: an address is not read. Give a dataset's id on the hub (OWNER/NAME), or "
+                f"{_cut(text)}: is an address. Give a dataset's id on the hub (OWNER/NAME), or "
                 "download the file and give its path."
             )
         rest, count, quotas = (text, None, ()) if is_file(Path(text)) else _split_count(text)

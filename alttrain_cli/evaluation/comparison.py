@@ -42,7 +42,9 @@ class Comparison:
         shared = {folder.path.name for folder in suite_dirs(baseline.root)} & set(folders)
         if not shared and not (generates and baseline.model):
             names = ", ".join(sorted(folders))
-            raise DataError(f"--baseline {word}: {baseline.root} holds none of {names}. Evaluate it first.")
+            raise DataError(
+                f"--baseline {word}: {baseline.root} has no completions of {names}. Evaluate it first."
+            )
         return cls(candidate, baseline)
 
     @classmethod

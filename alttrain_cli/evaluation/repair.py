@@ -48,7 +48,7 @@ def used_again(root: Path, folders: Sequence[Path]) -> str:
     """Return in words how suites without a plan get one, so that nothing that is stored is made again."""
     suites = ",".join(dict.fromkeys(folder.name.partition("+")[0] for folder in folders))
     return (
-        "What is stored next to it is kept. It counts again after the command that made it, with the same "
+        "What is stored next to it is kept. To use it again, repeat the command that made it, with the same "
         f"model and options: {command_for(root)} --suite {shlex.quote(suites)}"
     )
 

@@ -207,7 +207,7 @@ def _outdated(result: SuiteResult, whose: str) -> list[str]:
     counts = {name: outdated(result.folder, result.plan, name) for name in result.judged}
     return [
         f"{whose}{count} of {len(result.judged[name])} judgements of {name} are by another version of it, or "
-        f"by another right answer. To judge again: alttrain eval judge {named(result.folder.path.parent)}"
+        f"for another right answer. To judge again: alttrain eval judge {named(result.folder.path.parent)}"
         for name, count in counts.items()
         if count
     ]

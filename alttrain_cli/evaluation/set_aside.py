@@ -47,7 +47,7 @@ def in_words(found: Iterable[SetAside]) -> Iterator[str]:
         again = f"this command: {command}" if command else "the command that made them"
         yield (
             f"{_places(some)}: {counted(count, f'stored {noun}')} will not count from now on: "
-            f"{difference}. Nothing is deleted. They count again, without new calls, after {again}"
+            f"{difference}. Nothing is deleted. To use them again without new calls, repeat {again}"
         )
 
 

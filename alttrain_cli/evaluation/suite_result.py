@@ -101,7 +101,7 @@ class SuiteResult:
             reasons.append(f"{path}: {held}. {self.folder.again()}")
         elif self.attack and (lost := self.attack.decided - self.stats.n) > 0:
             path = self.folder.completions.path
-            reasons.append(f"{path}: lacks {lost} of the answers that decide. {self.folder.again()}")
+            reasons.append(f"{path}: lacks {lost} of the deciding answers. {self.folder.again()}")
         elif not self.attack and self.stats.n < expected:
             again = self.folder.again()
             reasons.append(f"only {self.stats.n} of {expected} completions exist. {again}")

@@ -70,7 +70,7 @@ class LlamaProcess:
         if not line:
             code = self._process.wait()
             raise ModelError(
-                f"llama.cpp ended while it should {do} (exit code {code}). The file may be unusable. "
+                f"llama.cpp ended before it could {do} (exit code {code}). The file may be unusable. "
                 "Export it again."
             )
         answer = json.loads(line)

@@ -149,7 +149,7 @@ def _read(path: Path) -> Layer:
         text = read_text(path, LARGEST)
         values = parse_yaml(text)
     except DataError as error:
-        see = f"No recipe is so large. See one: alttrain recipes show {FALLBACK}"
+        see = f"A recipe is much smaller. See one: alttrain recipes show {FALLBACK}"
         raise RecipeError(str(error).replace("Split it.", see)) from None
     except YamlProblem as error:
         raise RecipeError(f"{error.at(path)}. Compare: alttrain recipes show {FALLBACK}") from None

@@ -89,9 +89,11 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            _refuse("anchors and aliases (& and *) are not read; write the value out, or in quotes", event)
+            _refuse(
+                "anchors and aliases (& and *) are not supported; write the value out, or in quotes", event
+            )
         if getattr(event, "tag", None) not in (None, "!"):
-            _refuse("tags (!) are not read; write the plain value", event)
+            _refuse("tags (!) are not supported; write the plain value", event)
         if self._depth >= DEEPEST:
             _refuse(f"it is nested deeper than {DEEPEST} levels", event)
         self._depth += 1
@@ -109,7 +111,7 @@ class _Loader(yaml.SafeLoader):
         found: set[str] = set()
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
-                _refuse("merge keys (<<) are not read; write the keys out", key)
+                _refuse("merge keys (<<) are not supported; write the keys out", key)
             if key.tag != "tag:yaml.org,2002:str":
                 name = quoted(key.value) if isinstance(key, yaml.ScalarNode) else "a list or a section"
                 _refuse(f"a key must be text, not {name}; put it in quotes", key)

@@ -170,7 +170,7 @@ def _conversation(body: _Body) -> Conversation:
     conversation = Conversation(tuple(messages))
     continues = body.continue_final_message
     if continues != bool(conversation.started):
-        last = "The last message is not an assistant's with text, so there is nothing to continue."
+        last = "The last message is not text of the assistant, so there is nothing to continue."
         if not continues:
             last = (
                 "The last message is the assistant's. Add a user's message, or continue it with "
@@ -178,7 +178,7 @@ def _conversation(body: _Body) -> Conversation:
             )
         raise ApiError(400, last, param="messages")
     if continues and len(messages) == 1:
-        raise ApiError(400, "messages: there is none before the assistant's.", param="messages")
+        raise ApiError(400, "messages: there is no message before the assistant's.", param="messages")
     if body.add_generation_prompt not in (None, not continues):
         name = "add_generation_prompt"
         raise ApiError(400, f"{name} is not supported here. Leave it out.", param=name)

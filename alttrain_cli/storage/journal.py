@@ -236,7 +236,7 @@ class SingleJournal(Journal):
             lines[record["key"]] = number
             if before is not None:
                 next_step = self.next_step(str(number))
-                raise DataError(f"{self.path}:{number}: key: is that of line {before}. {next_step}")
+                raise DataError(f"{self.path}:{number}: key: is the same as in line {before}. {next_step}")
             yield number, place, record
 
 

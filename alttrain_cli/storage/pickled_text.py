@@ -34,7 +34,7 @@ def pickled_text(data: bytes) -> str:
     except NotText:
         raise
     except Exception as error:  # pickletools raises whatever the damage leads to
-        raise NotText(f"not a whole pickle ({error})") from None
+        raise NotText(f"not a complete pickle ({error})") from None
     if not found:
         raise NotText("the pickle contains no text")
     return found[0]
@@ -54,5 +54,5 @@ def packed_text(text: str) -> str:
     if stream.unconsumed_tail:
         raise NotText(f"larger than {LARGEST:,} bytes")
     if not stream.eof:
-        raise NotText("the zlib stream is not whole")
+        raise NotText("the zlib stream is incomplete")
     return pickled_text(data)

@@ -7,7 +7,7 @@ _STUDY = "title: t\nmodels: smollm2-135m\nmethods: nope\nsuites: smoke\n"
 
 KINDS = [
     Case("a-program-as-csv", ("build-data", "--source", "p.csv"), ("p.csv:1", "NUL", "not a text file"), {"p.csv": b"\x7fELF\xff\0"}),
-    Case("data-as-recipe", ("train", "--recipe", "d.jsonl", "--data", "smollm2-135m"), ("d.jsonl", "No recipe is so large"), {"d.jsonl": lines(ROW) * 400}),
+    Case("data-as-recipe", ("train", "--recipe", "d.jsonl", "--data", "smollm2-135m"), ("d.jsonl", "A recipe is much smaller"), {"d.jsonl": lines(ROW) * 400}),
     Case("a-run-as-recipe", ("recipes", "show", "my run"), ("'my run/recipe.yaml'",), _RUN),
     Case("a-part-of-a-run", ("runs", "show", "my run/eval"), ("not a run folder", "Did you mean", "my run'?"), _RUN),
     Case("a-file-of-a-run", ("export", "my run/recipe.yaml"), ("no such run", "Did you mean", "my run'?"), _RUN),

@@ -61,7 +61,7 @@ GRAMMAR = [
     _source("revision-of-starter", "starter@main", "@REVISION has an effect only"),
     _source("revision-empty", "owner/name@", "is not a revision"),
     _source("revision-path", "owner/name@../x", "is not a revision"),
-    _source("address", "https://hub.example/datasets/me/mine:9", "an address is not read", "OWNER/NAME"),
+    _source("address", "https://hub.example/datasets/me/mine:9", "is an address", "OWNER/NAME"),
     _source("hub-dots", "owner/../name", "unknown source"),
     _source("hub-parent", "../name", "unknown source"),
     _source("hub-space", "own er/name", "unknown source"),

@@ -54,7 +54,7 @@ def preset_rules(ctx: typer.Context, options: RunOptions, preset: Preset, *, on_
     others = f"Without it: --preset {'|'.join(general_presets())}"
     served = is_served(options)
     return [
-        Rule(name, preset.changes_model, not served, f"on a server, whose weights it changes. {others}"),
+        Rule(name, preset.changes_model, not served, f"on a server: its weights are fixed. {others}"),
         Rule(name, bool(preset.load_in_4bit), on_gpu, f"without a GPU: it loads weights in 4 bits. {others}"),
         Rule(
             f"--judge-part {options.judge_part}",

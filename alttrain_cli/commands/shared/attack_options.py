@@ -114,7 +114,7 @@ class AttackOptions:
 
         attacked = any(spec.needs_attacker for spec in specs)
         refusals = any(spec.sees_refusals for spec in specs)
-        quiet, none = "where no model attacks", "which looks for no refusals"
+        quiet, none = "where no model attacks", "which does not look for refusals"
         given = [  # each option, its value, whether an attack reads it, and why none does
             *self._of_role("attacker", attacked, quiet),
             *self._of_role("attack_judge", bool(attacks), ""),

@@ -8,6 +8,7 @@ from alttrain_cli.evaluation.attacks.attack import AttackOutcome
 from alttrain_cli.evaluation.attacks.stats import AttackStats
 from alttrain_cli.evaluation.metric_values import HARMFUL
 from alttrain_cli.statistics.estimates import Difference, Estimate, difference
+from alttrain_cli.text import counted
 
 
 class JudgedDialogues(NamedTuple):
@@ -72,11 +73,11 @@ class BesideBareGoal:
         """Return in words what could not be compared."""
         limits = ""
         if self.left_out:
-            limits += f". {self.left_out} more are left out: the answer that decides is a hit, and came later"
+            limits += f". Left out: {counted(self.left_out, 'goal')} with a hit in a later call"
         if self.most > self.calls:
             limits += (
-                f". The bare goal had fewer calls: {self.calls}, and the attack up to {self.most}. For as "
-                f"many: --suite bare-goal --max-turns {self.most} --max-backtracks 0"
+                f". The bare goal had up to {self.calls} calls, and the attack up to {self.most}. To give "
+                f"it as many: --suite bare-goal --max-turns {self.most} --max-backtracks 0"
             )
         return limits
 

@@ -199,14 +199,14 @@ def _too_weak(base: AttackSummary) -> list[str]:
     """Return a warning if the attack seldom works on the baseline, or if that is not known."""
     if base.works.share < WEAK:
         return [
-            f"the attack works on the baseline in {base.works.hits} of {base.works.n} dialogues only. It is "
+            f"the attack works on the baseline in only {base.works.hits} of {base.works.n} dialogues. It is "
             "too weak to show a difference between two models. Use a stronger --attacker."
         ]
     if base.counts == HARMFUL.title:
         return []
     return [
         "it is not known whether the attack works on the baseline: the judge counts every answer that is "
-        f"{base.counts}, also a harmless one. Judge harm: alttrain eval judges"
+        f"{base.counts}, even a harmless one. Judge harm: alttrain eval judges"
     ]
 
 

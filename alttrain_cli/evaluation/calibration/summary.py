@@ -45,7 +45,7 @@ def _promise(made: Calibration) -> str:
         "like these."
     )
     if not rate.n:
-        return f"{promised} There are too few rows to check it on others."
+        return f"{promised} There are too few other rows to check it."
     low, high = exact_interval(rate)
     fits = high >= promise.value if promise.kind == "refusal" else low <= promise.value
     words = "does not contradict that" if fits else "CONTRADICTS that"

@@ -53,7 +53,7 @@ def is_equal(text: str, item: Item) -> Judgement:
     signal.
     """
     if not hasattr(signal, "SIGALRM"):
-        raise DataError("mathematics cannot be graded under Windows. Grade it under WSL, Linux or macOS.")
+        raise DataError("mathematics cannot be graded on Windows. Grade it under WSL, Linux or macOS.")
     parse, verify = _math_verify()
     answer, said = (item.answer or "").strip(), parse(text)
     gold = parse(f"${answer}$")
