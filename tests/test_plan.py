@@ -284,7 +284,7 @@ def test_the_adapter_of_phi_3_s_layout_is_counted() -> None:
     assert fused == shape.num_hidden_layers * 16 * sides
 
 
-@pytest.mark.parametrize("gpu", ["big", "", "-3", "0", "nan"])
+@pytest.mark.parametrize("gpu", ["big", "", "-3", "0", "nan", "4090", "960"])
 def test_a_gpu_that_is_no_size_is_refused(gpu: str) -> None:
     with pytest.raises(RecipeError, match="--gpu"):
         find_machine(gpu)

@@ -25,6 +25,7 @@ TEMPLATE_TOKENS = 20  # roles, markers and terminators around a row's text
 
 FOUR_BITS = 0.75  # bytes of a weight, with the embeddings in 16 bits; computed for Llama-3.1-8B
 CARD_SIZES = (8, 12, 16, 24, 48, 80)  # GB
+MOST = 500  # GB, above every card; a larger number is the name of one, for example 4090
 SMALLEST = "smollm2-135m"
 _RECORDED = ("model", "precision", "verdict", "change", "rows", "tokens", "trained", "longest", "steps")
 
@@ -166,7 +167,7 @@ def find_machine(gpu: str = "auto", gpus: str | None = None) -> Machine:
         gib = float(gpu.lower().removesuffix("gib").removesuffix("gb"))
     except ValueError:
         gib = 0
-    if not 0 < gib < 10_000:
+    if not 0 < gib <= MOST:
         raise RecipeError(f"--gpu {gpu}: give auto, or the GPU's memory in GB, for example --gpu 12")
     if gpus == "all":
         raise RecipeError(f"--gpus all with --gpu {gpu}: give the number of these GPUs, for example --gpus 4")
