@@ -339,6 +339,13 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
     assert "nobody/nothing: the hub cannot be reached" in " ".join(done.stderr.split())
 
 
+def caused(kind: str, cause: Exception) -> Exception:
+    """An error of a library that another one has caused."""
+    made: Exception = type(kind, (Exception,), {})("An error occurred while generating the dataset")
+    made.__cause__ = cause
+    return made
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -349,6 +356,13 @@ def test_a_hub_set_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
         (RuntimeError("Dataset scripts are no longer supported, but found nothing.py"), "as one table"),
         (type("DatasetGenerationCastError", (Exception,), {})("a.csv (at revision abc)"), "as one table"),
         (ConnectionError("Couldn't reach 'nobody/nothing' on the Hub"), "the hub cannot be reached"),
+        (PermissionError(13, "Permission denied"), "the hub cannot be reached"),  # of a connection
+        (PermissionError(13, "Permission denied", "/cache"), "cannot be downloaded: no permission to write"),
+        (
+            OSError("Not enough disk space. Needed: 9 GB"),
+            "cannot be downloaded: the disk is full. Free space",
+        ),
+        (caused("DatasetGenerationError", OSError(28, "No space left")), "downloaded: the disk is full."),
     ],
 )
 def test_a_hub_set_that_was_reached_and_cannot_be_read_says_so(error: Exception, message: str) -> None:

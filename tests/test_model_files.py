@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.engine.source import locate
 from alttrain_cli.errors import ModelError
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.recipe.model import Recipe
@@ -388,6 +389,17 @@ def on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     write_hub_cache(tmp_path / "hub", "some/model", COMMITS)
     return "some/model"
+
+
+def test_a_full_disk_is_not_called_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "config.json")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    with pytest.raises(
+        ModelError, match=r"R1-Distill-Qwen-7B: cannot be downloaded: the disk is full\. Free"
+    ):
+        locate(Recipe.load("r1-7b"))
 
 
 def test_what_is_loaded_from_the_hub_is_the_commit_of_the_revision_and_the_adapter_says_which(

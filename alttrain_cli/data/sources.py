@@ -14,6 +14,7 @@ from typing import Any, get_args
 from alttrain_cli.data.published_files import FILES, NOT_PUBLISHED, NotDownloaded
 from alttrain_cli.data.starter import FILES as STARTER_SETS
 from alttrain_cli.errors import DataError
+from alttrain_cli.storage.files import OTHER_DISK, behind
 from alttrain_cli.storage.names import is_hub_id
 from alttrain_cli.storage.reading import is_file, is_folder, sha256
 from alttrain_cli.storage.tables import FORMATS, read_table
@@ -216,6 +217,8 @@ def published_revision(name: str) -> str | None:
 
 def _hub_problem(source: Source, error: Exception) -> DataError:
     """Return why the hub gives nothing, in one line, and what to do."""
+    if reason := behind(error):
+        return DataError(f"{source.name}: cannot be downloaded: {reason}. {OTHER_DISK}")
     if words := _known_problem(source, f"{type(error).__name__} {error}"):
         return DataError(words)
     return NotDownloaded(

@@ -9,6 +9,7 @@ from alttrain_cli.engine.model_files import INDEX, WHOLE, check_model, weight_fi
 from alttrain_cli.engine.weight_sizes import HUB_SECONDS, cached_folder, check_download, weights_are_here
 from alttrain_cli.errors import ModelError
 from alttrain_cli.recipe.model import Model, Recipe
+from alttrain_cli.storage.files import OTHER_DISK, behind
 from alttrain_cli.storage.reading import object_in, sha256
 
 
@@ -149,7 +150,9 @@ def _commit(model: Model) -> str:
         raise ModelError(f"{name}: no such model on the hub (or it is private: hf auth login).") from None
     except RemoteEntryNotFoundError:
         raise ModelError(f"{name}: holds no model (no config.json on the hub).") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if reason := behind(error):
+            raise ModelError(f"{name}: cannot be downloaded: {reason}. {OTHER_DISK}") from None
         revision = f" at revision {model.revision!r}" if model.revision else ""
         raise ModelError(
             f"{name}: not on this machine{revision}, and the hub cannot be reached. Connect to the network, "

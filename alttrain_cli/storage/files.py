@@ -72,6 +72,7 @@ _NEXT_STEPS = {
     _REASONS[errno.EDQUOT]: "Free some space, or choose another path.",
     _REASONS[errno.EFBIG]: "Raise the limit.",
 }
+OTHER_DISK = "Free space, or set HF_HOME to a folder on another disk."  # where the hub's cache is full
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words it
 _TORCH = ("PytorchStreamWriter failed", "file write failed", "basic_ios::clear")
@@ -100,6 +101,19 @@ def write_refusal(error: Exception) -> str | None:
     if found and int(found.group(1)) in NO_ROOM:
         return _REASONS[int(found.group(1))]
     return "the disk is full" if any(words in str(error) for words in _TORCH) else None
+
+
+def behind(error: BaseException | None) -> str | None:
+    """Return why the disk refused, if that is behind the error of a library that wrote a file."""
+    while error is not None:
+        if isinstance(error, OSError):
+            named = error.errno in (errno.EACCES, errno.EPERM) and error.filename is not None
+            if named or error.errno in (*NO_ROOM, errno.EROFS):
+                return _REASONS[error.errno or 0]
+        if str(error).startswith("Not enough disk space"):  # how datasets words it
+            return _REASONS[errno.ENOSPC]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_json(path: Path, value: Any) -> None:
