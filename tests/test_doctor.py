@@ -103,7 +103,7 @@ def test_a_family_without_traps_has_no_note_of_them() -> None:
         ("", "conversation", "drops the question"),
         ("{{ 1 / 0 }}", "chat template", "fails"),
         ("{{ 9**9999999 }}", "chat template", "huge numbers"),
-        (CHATML.replace("<|im_end|>", "END"), "end of turn", "no single token"),
+        (CHATML.replace("<|im_end|>", "END"), "end of turn", "with a single token"),
     ],
 )  # fmt: skip
 def test_a_broken_chat_template_is_a_problem_with_a_cure(template: str, check: str, words: str) -> None:

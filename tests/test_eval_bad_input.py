@@ -106,7 +106,7 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ["judge", "e", "--judge", "wildguard", "--judge-model", f"{URL} guard"],
             "--judge-model has no effect as an address: use --judge-url",
         ),
-        (["smollm2-135m", "--allow-code"], "--allow-code has no effect without code"),
+        (["smollm2-135m", "--allow-code"], "--allow-code has no effect without a suite of code"),
         (
             ["smollm2-135m", "--suite", "smoke-ability", "--judge-part", "full"],
             "--judge-part has no effect on suites",
@@ -125,7 +125,7 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--base-url", URL, "--recipe", "r1-7b"], "--recipe has no effect with --base-url"),
         ([URL, "--recipe", "r1-7b"], "--recipe has no effect with a server"),
         (["judge", "e", "--judge-url", URL], "--judge-url has no effect without a judge"),
-        (["judge", "e", "--allow-code"], "--allow-code has no effect without code"),
+        (["judge", "e", "--allow-code"], "--allow-code has no effect without a suite of code"),
         (["judge", "other", "--judge", "harmbench"], "--judge harmbench has no effect here"),
         (["judge", "e", "--recipe", "r1-7b"], "--recipe has no effect on a folder of evaluations"),
         (["report", "e", "--out", "other"], "--out has no effect with e"),

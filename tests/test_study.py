@@ -845,7 +845,7 @@ def test_nothing_costs_nothing_and_little_less_than_a_cent(
 
 def test_a_plan_for_a_card_says_how_its_speed_is_known_and_that_the_largest_step_is_tight(here: Path) -> None:
     said = " ".join(CliRunner().invoke(app, ["study", "plan", "main", "--gpu", "24"]).output.split())
-    assert "speed: not measured: 25% of the published 71.2 TFLOPS, as an RTX 3090 has it" in said
+    assert "speed: not measured: 25% of the published 71.2 TFLOPS of an RTX 3090" in said
     assert "23.7 GiB at the peak of the largest step that is left, which is tight" in said
     said = " ".join(CliRunner().invoke(app, ["study", "plan", "smoke", "--gpu", "24"]).output.split())
     assert "at the peak of the largest step that is left disk:" in said

@@ -183,7 +183,7 @@ def test_a_template_without_a_terminator_needs_an_eos_token(name: str) -> None:
     made.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     assert Template.of(made).terminator == made.eos_token == terminator
     made.eos_token = None
-    with pytest.raises(ModelError, match="ends an assistant's turn with no single token"):
+    with pytest.raises(ModelError, match="does not end an assistant's turn with a single token"):
         Template.of(made)
 
 

@@ -171,7 +171,7 @@ def test_a_plan_names_where_its_time_is_from(rows: Path) -> None:
     there = " ".join(
         alttrain("train", "--recipe", "r1-7b", "--data", rows, "--plan", "--gpu", 12).output.split()
     )
-    assert "not measured: 25% of the published 25.5 TFLOPS, as an RTX 3060 has it" in there
+    assert "not measured: 25% of the published 25.5 TFLOPS of an RTX 3060" in there
 
 
 def test_what_takes_weeks_is_not_said_to_fit_and_a_gpu_that_helps_is_named(rows: Path) -> None:

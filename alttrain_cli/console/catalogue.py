@@ -64,7 +64,8 @@ def _suite(suite: "Suite", here: bool) -> tuple[str, ...]:
 
 def _judge(judge: "AnyJudge", here: bool) -> str:
     words = {"behaviour": "refusals", "harmful": "harm", "score": "a harm score"}
-    measures = ", ".join(words[one] for one in judge.measures)
+    *some, last = (words[one] for one in judge.measures)
+    measures = f"{', '.join(some)} and {last}" if some else last
     first = f"measures {measures}, on {' and '.join(judge.kinds)} prompts"
     if isinstance(judge, InstantJudge):
         return f"{first}\na rule over the opening words of an answer; for a first look only"

@@ -11,7 +11,7 @@ from alttrain_cli.storage.shipped_files import shipped
 
 # What is used if it is there: its modules or programs, what for, and how to get it or do without it.
 MODULES = {
-    "math-verify": (("math_verify",), "grading of mathematics", "pip install 'alttrain[eval]'"),
+    "math-verify": (("math_verify",), "grading mathematics", "pip install 'alttrain[eval]'"),
     "lm-eval": (
         ("lm_eval",),
         "the suites mmlu, nq, cnn-dailymail, cmmlu, mgsm",
@@ -45,7 +45,7 @@ PROGRAMS = {
         ("vllm",),
         "--engine vllm, and serving a merged model",
         "If it is in a separate environment, name its Python: --vllm-python PATH\n"
-        "To install it in one, because it needs other versions:\npip install vllm",
+        "Otherwise install it in a separate environment, because it needs other versions:\npip install vllm",
     ),
     "Chromium": (
         ("chromium", "chromium-browser", "google-chrome"),

@@ -57,7 +57,9 @@ def terminator_of(tokenizer: Tokenizer, probing: Probing) -> str:
         return looks_special.group()
     if tokenizer.eos_token in probing.vocabulary:
         return str(tokenizer.eos_token)
-    raise ModelError("the chat template ends an assistant's turn with no single token.")
+    raise ModelError(
+        "the chat template does not end an assistant's turn with a single token. Use another model."
+    )
 
 
 def check_round_trip(tokenizer: Tokenizer) -> None:

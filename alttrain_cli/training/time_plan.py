@@ -106,5 +106,5 @@ def speed_source(machine: Machine) -> str:
         when = measured_at()
         return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
     card = card_of(machine)
-    known = "" if card in machine.name else f", as an {card} has it"
+    known = "" if card in machine.name else f" of an {card}"
     return f"not measured: {GPU_SHARE:.0%} of the published {TFLOPS[card]:g} TFLOPS{known}"

@@ -103,7 +103,7 @@ def judge_rules(
         rule("judge_model", bool(asked), "without a judge that is a model"),
         rule("judge_model", len([*by_url[:1], *own]) < 2, several),
         rule("judge_part", free, "on suites that are graded by right answers"),
-        rule("allow_code", any(one in RUN_CODE for _, one in kinds), "without code"),
+        rule("allow_code", any(one in RUN_CODE for _, one in kinds), "without a suite of code"),
         *(
             Rule(f"--judge {judge.name}", is_given(ctx, "judge"), _judges_some(judge, kinds), _judged(judge))
             for judge in judges
