@@ -33,6 +33,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(speed, "KEPT", path)
     monkeypatch.setattr(speed, "_machine", lambda: "mine")
     monkeypatch.setattr(speed, "_FAILED", set())
+    monkeypatch.setattr(speed, "_UNKEPT", {})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     monkeypatch.setenv("COLUMNS", "80")
@@ -219,6 +220,7 @@ def test_an_unknown_speed_is_no_time_and_nothing_fails(
         '{"machines": [1]}',
         '{"machines": {"mine": 1}}',
         '{"machines": {"mine": [1, {"rates": {"576": "1"}}]}}',
+        '{"machines": {"mine": [{"rates": {"\u00b2": 1.0}}]}}',
         '{"machines": {"other": [{"rates": {"576": 1.0}}]}}',
         '{"machine": "mine", "rates": {"576": 1.0}}',
     ],
@@ -233,6 +235,18 @@ def test_a_cache_of_another_machine_or_a_wrong_one_is_measured_again(
     monkeypatch.setattr(speed, "ask_torch", lambda *_: pytest.fail("measured twice"))
     assert speed.cpu_rate(1312, measure=True) == pytest.approx(4e11)
     assert speed.cpu_rate(8192, measure=False) == 5e11
+
+
+def test_a_cache_that_cannot_be_written_costs_no_estimate(
+    kept: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "KEPT", rows / "speed.json")  # below a file
+    tests: list[object] = []
+    monkeypatch.setattr(speed, "ask_torch", lambda *_: tests.append(_) or {"rates": {"576": 3e11}})
+    output = alttrain("train", "--recipe", "smollm2-135m", "--data", rows, "--plan").output
+    assert "from a speed test of this CPU on " in output
+    assert alttrain("recipes").exit_code == 0
+    assert len(tests) == 1
 
 
 def test_a_speed_with_other_threads_is_kept_next_to_the_first_one(

@@ -29,6 +29,7 @@ OLD = timedelta(hours=1)  # a study makes a new test then
 _FAILED: set[str] = set()  # what this process could not measure: each try may take LONGEST
 
 Test = dict[str, Any]  # "measured", a time, and "rates", by hidden size
+_UNKEPT: dict[str, Test] = {}  # by machine, where the cache cannot be written
 
 
 def cpu_rate(hidden: int, *, measure: bool) -> float | None:
@@ -60,13 +61,16 @@ def _measured() -> dict[int, float]:
         return {}
     try:
         rates = ask_torch("speed", LONGEST)["rates"]
-        test = {"measured": datetime.now().isoformat(timespec="minutes"), "rates": rates}
-        others = {name: tests for name, tests in _kept().items() if name != _machine()}
-        others = dict(list(others.items())[: MOST_MACHINES - 1])
-        write_json(KEPT, {"machines": {_machine(): [test, *_tests()][:MOST_TESTS], **others}})
-    except AlttrainError:  # torch cannot be used, or the cache not be written
+    except AlttrainError:  # torch cannot be used
         _FAILED.add(_machine())
         return {}
+    test = {"measured": datetime.now().isoformat(timespec="minutes"), "rates": rates}
+    others = {name: tests for name, tests in _kept().items() if name != _machine()}
+    others = dict(list(others.items())[: MOST_MACHINES - 1])
+    try:
+        write_json(KEPT, {"machines": {_machine(): [test, *_tests()][:MOST_TESTS], **others}})
+    except AlttrainError:  # the cache cannot be written: this process alone knows the test
+        _UNKEPT[_machine()] = test
     return _rates(rates)
 
 
@@ -87,6 +91,7 @@ def measured_at() -> str:
 def forget_speed() -> None:
     """Let the next estimate measure this CPU again, as if it were new."""
     _FAILED.clear()
+    _UNKEPT.clear()
     with suppress(OSError):
         KEPT.unlink()
 
@@ -94,7 +99,8 @@ def forget_speed() -> None:
 def _tests() -> list[Test]:
     """Return the tests of this machine, the last one first."""
     found = _kept().get(_machine())
-    return [test for test in found if isinstance(test, dict)] if isinstance(found, list) else []
+    tests = [test for test in found if isinstance(test, dict)] if isinstance(found, list) else []
+    return [_UNKEPT[_machine()], *tests] if _machine() in _UNKEPT else tests
 
 
 def _kept() -> dict[str, Any]:
@@ -106,7 +112,7 @@ def _kept() -> dict[str, Any]:
 def _rates(rates: Any) -> dict[int, float]:
     if not isinstance(rates, dict) or not all(isinstance(rate, float) for rate in rates.values()):
         return {}
-    return {int(hidden): rate for hidden, rate in rates.items() if hidden.isdigit() and rate > 0}
+    return {int(hidden): rate for hidden, rate in rates.items() if hidden.isdecimal() and rate > 0}
 
 
 def _machine() -> str:
