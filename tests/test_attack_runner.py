@@ -326,7 +326,9 @@ def test_a_call_that_cannot_be_made_leaves_its_dialogue_for_the_next_run(tmp_pat
     broken = backend(lambda said, seed: BackendError("no answer") if seed % 2 else MESSAGE, "attacker")
     found = play(tmp_path, attacker=broken, progress=Warned(), turns=1)
     assert 0 < len(found) < 20
-    assert f"{20 - len(found)} of 20 dialogues were stopped by an error, the last: no answer" in warnings[0]
+    assert (
+        f"{20 - len(found)} of 20 dialogues were stopped by an error, the last one: no answer" in warnings[0]
+    )
     assert len(play(tmp_path, turns=1)) == 20
 
 

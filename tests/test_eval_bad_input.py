@@ -216,7 +216,7 @@ def test_a_server_that_answers_nothing_ends_with_2_and_the_first_error(
     monkeypatch.chdir(tmp_path)
     code, output = answered_by(lambda number, asked: fault)
     assert code == 2
-    assert "none of 16 prompts was answered, the first: http://127.0.0.1" in output
+    assert "none of 16 prompts was answered, the first error: http://127.0.0.1" in output
     assert not (tmp_path / "s" / "scorecard.json").exists()
 
 
@@ -235,7 +235,7 @@ def test_a_server_that_fails_after_a_finished_evaluation_leaves_the_result(
 
 @pytest.mark.parametrize(
     ("answer", "says"),
-    [(Fault("status", 400), "status 400"), ("Well.", "the first: Well.")],
+    [(Fault("status", 400), "status 400"), ("Well.", "the first reason: Well.")],
     ids=["refuses", "unread"],
 )
 def test_a_judge_that_judges_nothing_ends_with_2_behind_the_report(
@@ -246,7 +246,7 @@ def test_a_judge_that_judges_nothing_ends_with_2_behind_the_report(
             "judge", "e", "--judge", "xstest", "--judge-url", server.base_url, "--no-judge-card"
         )
     assert code == 2
-    assert "--judge xstest: none of 2 completions was judged, the first: " in output
+    assert "--judge xstest: none of 2 completions was judged, the first reason: " in output
     assert says in output
     assert (evaluation / "scorecard.json").exists()
 

@@ -273,7 +273,7 @@ def test_what_failed_is_named_not_stored_and_judged_by_the_next_command(tmp_path
     failures = [BackendError("first"), BackendError("second")]
     failed = ask_judge(XSTEST, answers(*failures, "1_full_compliance"), requests, shown)
     assert list(map(str, failed)) == ["first", "second"]
-    assert shown.warned == ["2 of 3 were not judged, the last: second"]
+    assert shown.warned == ["2 of 3 were not judged, the last reason: second"]
     assert [one for _, one, _ in shown.shown] == [0, 1]
     assert sorted(map(str, stored(result, run))) == ["None", "None", "judged"]
     assert len(missing_requests(result.folder, result.plan, run)) == 2

@@ -85,7 +85,7 @@ def _in_lines(name: str) -> str:
 def _metric(name: str, metric: MetricScore | PooledScore, compared: bool) -> list[str]:
     found = metric.difference
     without = metric.clean if isinstance(metric, MetricScore) else None
-    clean = f"; clean {estimate_in_words(without)}" if without else ""
+    clean = f"; without overlap {estimate_in_words(without)}" if without else ""
     return [
         f"{name}\n {metric.title}, {metric.judge}{'*' * metric.triage}",
         *([_bounded(*metric.bounded("compared"))] if compared else []),

@@ -144,8 +144,8 @@ class _Missing:
         if not self._failed:
             return ""
         if self.all_failed:
-            return f"none of {len(self.tasks)} prompts was answered, the first: {self._failed[0]}"
-        return f"{self.failed} of {len(self.tasks)} were not answered, the last: {self._failed[-1]}"
+            return f"none of {len(self.tasks)} prompts was answered, the first error: {self._failed[0]}"
+        return f"{self.failed} of {len(self.tasks)} were not answered, the last error: {self._failed[-1]}"
 
 
 def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:

@@ -183,4 +183,4 @@ def _nothing_judged(run: JudgeRun, cases: Cases, failed: Sequence[BackendError] 
     if not given:
         return ""
     why = failed[0] if failed else first[:200] or "no answer"
-    return f"--judge {run.judge.name}: none of {len(given)} completions was judged, the first: {why}"
+    return f"--judge {run.judge.name}: none of {len(given)} completions was judged, the first reason: {why}"

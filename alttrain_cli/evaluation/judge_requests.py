@@ -125,7 +125,7 @@ def ask_judge(
                 progress.show(stage, done, len(requests))
         if round_failed:
             progress.warn(
-                f"{len(round_failed)} of {len(waiting)} were not judged, the last: {round_failed[-1]}"
+                f"{len(round_failed)} of {len(waiting)} were not judged, the last reason: {round_failed[-1]}"
             )
         failed += round_failed
         waiting = again

@@ -31,7 +31,7 @@ def play_missing(
     folder.completions.sort_by_keys(plan.keys)
     if not failed:
         return ""
-    return f"{len(failed)} of {len(missing)} dialogues were stopped by an error, the last: {failed[-1]}"
+    return f"{len(failed)} of {len(missing)} dialogues were stopped by an error, the last one: {failed[-1]}"
 
 
 def _drop_undecided(folder: SuiteDir) -> None:
