@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from alttrain_cli.data.samples import SampleReader
+from alttrain_cli.data.sources import Source
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOTEBOOK = ROOT / "notebooks" / "alttrain.ipynb"
@@ -43,6 +46,28 @@ def test_a_link_to_a_page_that_is_not_there_fails_the_build(tmp_path: Path) -> N
     assert (done.returncode != 0, "extra.md:1:8" in done.stdout + done.stderr) == (True, True), (
         done.stdout + done.stderr
     )
+
+
+@pytest.mark.parametrize("is_sharegpt", [False, True])
+def test_the_lines_for_lists_of_turns_write_what_build_data_reads(
+    is_sharegpt: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [block] = re.findall("```python\n(.*?)```", (DOCS / "data.md").read_text(encoding="utf-8"), re.DOTALL)
+    names = {"messages": "conversations", "role": "from", "content": "value"} if is_sharegpt else {}
+    for ours, theirs in names.items():
+        block = block.replace(f'"{ours}"', f'"{theirs}"')
+    role, text = names.get("role", "role"), names.get("content", "content")
+    said = [
+        ("system", "Be kind."),
+        ("user", "How do I bake bread?"),
+        ("assistant", "<think>Bread.</think>Bake."),
+    ]
+    row = {names.get("messages", "messages"): [{role: who, text: what} for who, what in said]}
+    Path("chats.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    exec(block, {})
+    [sample] = SampleReader.of(None, "benign").samples(Source.parse("traces.jsonl"))
+    assert (sample.prompt, sample.response) == ("How do I bake bread?", "<think>Bread.</think>Bake.")
 
 
 def texts_of_the_code() -> str:
