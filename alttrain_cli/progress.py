@@ -13,5 +13,8 @@ class Progress:
         """Report work of unknown length while the block lasts."""
         return nullcontext()
 
+    def say(self, text: str) -> None:
+        """Report a line about what was done; the work continues."""
+
     def warn(self, text: str) -> None:
         """Report what the user should know; the work continues."""

@@ -42,6 +42,7 @@ from tests.servers import chat_server
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)
 N = 30  # prompts per suite
+ALL = [f"Hurt {n}" for n in range(N)] + [f"Help {n}" for n in range(N)]
 TEXT = "<think>\nI am asked.\n\nIt is {}.\n\nSo I go on.\n</think>\n\nHere."
 
 
@@ -74,12 +75,15 @@ def noisy(strength: float) -> Callable[[str], float]:
     return score
 
 
-def evaluate(root: Path, backend: ScriptedBackend, sampling: Sampling = GREEDY) -> list[SuiteResult]:
+def evaluate(
+    root: Path,
+    backend: ScriptedBackend,
+    sampling: Sampling = GREEDY,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> list[SuiteResult]:
     """Evaluate on a suite of harmful and one of benign prompts."""
-    prompts = {
-        "strongreject": [f"Hurt {n}" for n in range(N)],
-        "xstest-safe": [f"Help {n}" for n in range(N)],
-    }
+    prompts = {"strongreject": ALL[:N], "xstest-safe": ALL[N:]}
     loaded = [
         (
             suite,
@@ -94,7 +98,7 @@ def evaluate(root: Path, backend: ScriptedBackend, sampling: Sampling = GREEDY) 
         )
         for suite in find_suites("strongreject,xstest-safe")
     ]
-    generate(root, backend, EvalRequest(loaded, sampling), Progress())
+    generate(root, backend, EvalRequest(loaded, sampling, **changes), progress or Progress())
     return [SuiteResult.read(folder) for folder in suite_dirs(root)]
 
 
@@ -171,6 +175,73 @@ def test_a_threshold_is_part_of_the_key_and_turns_the_verdict(tmp_path: Path) ->
     assert set(turned[0].stats.verdicts.values()) == {"benign"}
     one, two = (dial_score(results, {}, CheckedCalibration()) for results in (plain, turned))
     assert one == two  # a threshold changes no score
+
+
+class Said(Progress):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_what_a_threshold_does_not_change_is_not_generated_again(tmp_path: Path) -> None:
+    at, said, backend = GREEDY.model_copy(update={"threshold": 0.7}), Said(), Judging(noisy(0.2))
+    fresh = evaluate(tmp_path / "fresh", Judging(noisy(0.2)), at)
+    evaluate(tmp_path / "both", Judging(noisy(0.2)))
+    both = evaluate(tmp_path / "both", backend, at, said)
+    asked = {request.input.prompt for request in backend.received if not isinstance(request.input, str)}
+    assert asked == {prompt for prompt in ALL if 0.5 < noisy(0.2)(prompt) <= 0.7}
+    assert 0 < len(asked) < N
+    number = 2 * N - len(asked)
+    assert said.lines == [f"reused: {number} of {2 * N} completions, whose verdict is the same at 0.7"]
+    for one, two in zip(fresh, both, strict=True):
+        assert lines(tmp_path / "fresh", one)[-N:] == lines(tmp_path / "both", two)[-N:]
+    said.lines.clear()
+    evaluate(tmp_path / "both", backend, at, said)
+    assert (len(backend.received), said.lines) == (len(asked), [])
+
+
+class Reconsidering(Judging):
+    """Gives two verdicts, of which the first one has the score."""
+
+    def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+        text = super()._judge(request, sampling)
+        return replace(text, text=TEXT.format("harmful, no, it is benign"))
+
+
+class Hesitating(Judging):
+    """Thinks of other words most."""
+
+    def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+        return Completion(
+            TEXT.format("harmful"), score=VerdictScore(0.4, 0, Verdict.HARMFUL, Verdict.HARMFUL)
+        )
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode"),
+    [
+        (Reconsidering(lambda prompt: 0.9), "normal"),
+        (Hesitating(lambda prompt: 0.9), "normal"),
+        (Judging(lambda prompt: None), "normal"),
+        (Judging(lambda prompt: 0.9), "more"),
+    ],
+    ids=["two verdicts", "unknown", "no score", "several rounds"],
+)
+def test_a_completion_is_generated_again_where_its_score_does_not_say_what_a_threshold_does(
+    tmp_path: Path, backend: Judging, mode: Any
+) -> None:
+    evaluate(tmp_path, backend, mode=mode)
+    before, said = len(backend.received), Said()
+    evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": 0.7}), said, mode=mode)
+    assert (len(backend.received), said.lines) == (2 * before, [])
+
+
+def lines(root: Path, result: SuiteResult) -> list[str]:
+    return (root / result.name / "completions.jsonl").read_text().splitlines()
 
 
 def test_completions_of_earlier_versions_are_read_and_a_score_is_kept(tmp_path: Path) -> None:

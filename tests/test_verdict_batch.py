@@ -1,27 +1,35 @@
 """Scores and thresholds in the real batch: many rows, each with its own settings, that join and leave."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alttrain_cli.backends import local
-from alttrain_cli.backends.base import Ability
+from alttrain_cli.backends.base import Ability, Fingerprint
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.local import LocalBackend, _is_decided
+from alttrain_cli.backends.target import Target
 from alttrain_cli.engine import batch
 from alttrain_cli.engine.batch_request import BatchRequest, IsWhole
 from alttrain_cli.engine.batcher import Batcher, BatchLimits
 from alttrain_cli.engine.generate import GeneratedText
 from alttrain_cli.engine.load import LoadedModel
 from alttrain_cli.engine.verdict_watch import VerdictWatch
+from alttrain_cli.evaluation.generate import EvalRequest
+from alttrain_cli.evaluation.suites.items import LoadedSuite
+from alttrain_cli.evaluation.suites.suite import Item, find_suites
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe, Sampling
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests import families
 from tests.language import Language, watch
+from tests.scorecards import generate
 from tests.test_open_streams import random_model
 
 GREEDY = Sampling(max_new_tokens=200, do_sample=False)
@@ -155,6 +163,46 @@ def test_a_verdict_in_words_that_have_no_score_is_known_all_the_same(
     backend = LocalBackend.over(Recipe.load("smollm2-135m"), loaded)
     found = dict(backend.score([Conversation.of("a"), Conversation.of("b")], GREEDY))
     assert found == {0: VerdictScore.unknown(Verdict.HARMFUL), 1: None}
+
+
+@pytest.mark.parametrize(("sampling", "samples"), [(GREEDY, 1), (DRAWN, 3)], ids=["greedy", "drawn"])
+def test_an_evaluation_at_a_threshold_generates_what_it_changes_and_the_rest_would_be_equal(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sampling: Sampling, samples: int
+) -> None:
+    languages, seen = [language_of(loaded, at) for at in range(6)], batch._Watching.__call__
+    generated: set[tuple[int, int]] = set()
+
+    def known(self: Any, input_ids: Any, scores: Any) -> Any:
+        for row, request in enumerate(self._requests):
+            prompt = next(at for at in range(6) if f"Prompt {at}" in loaded.tokenizer.decode(request.prompt))
+            scores[row] = languages[prompt].logits(request.written)
+            generated.add((prompt, request.seed))
+        return seen(self, input_ids, scores)
+
+    monkeypatch.setattr(batch._Watching, "__call__", known)
+    [suite] = find_suites("strongreject")
+    items = [Item(str(at), f"Prompt {at}") for at in range(6)]
+    target = Target("run", Recipe.load("smollm2-135m"), tmp_path / "adapter")
+    backend = LocalBackend(target, loaded, Fingerprint("run", "tiny", "w"))
+
+    def evaluated(folder: str, threshold: float | None) -> list[str]:
+        reading = LoadedSuite(items, None, None, "0" * 64, True, 0)
+        settings = sampling.model_copy(update={"threshold": threshold})
+        generate(
+            tmp_path / folder, backend, EvalRequest([(suite, reading)], settings, samples=samples), Progress()
+        )
+        return (tmp_path / folder / suite.name / "completions.jsonl").read_text().splitlines()
+
+    own = evaluated("reused", None)
+    everything = evaluated("generated", 0.58)  # some scores are above it, and some below
+    assert len(generated) == len(everything) == 6 * samples
+    generated.clear()
+    lines = evaluated("reused", 0.58)
+    assert lines == own + everything
+    changed = [one for one in map(json.loads, everything) if one["score"]["own"] != one["score"]["written"]]
+    assert {(int(one["item"]), one["sample"]) for one in changed} == generated
+    assert 0 < len(changed) < len(everything)
+    assert all(one["verdict"] == one["score"]["written"] for one in changed)
 
 
 def test_a_model_whose_prompt_opens_the_reasoning_says_so(loaded: LoadedModel) -> None:

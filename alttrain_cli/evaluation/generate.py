@@ -13,6 +13,7 @@ from alttrain_cli.evaluation.choices import Mode
 from alttrain_cli.evaluation.completion import record
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir, suite_folder
 from alttrain_cli.evaluation.plan_record import SuiteRecord
+from alttrain_cli.evaluation.same_verdict import same_at_threshold
 from alttrain_cli.evaluation.set_aside import SetAside, in_words
 from alttrain_cli.evaluation.suites.items import LoadedSuite
 from alttrain_cli.evaluation.suites.suite import SampleRequest, Suite, evenly_spaced_items
@@ -98,6 +99,8 @@ class _Missing:
         self._failed: list[BackendError] = []
         self.set_aside: list[SetAside] = []
         self._replacing: list[tuple[SuiteDir, EvalPlan]] = []
+        self._threshold = job.request.sampling.threshold
+        self._same: set[str] = set()  # the keys of those that it does not change
         for suite, reading in job.request.suites:
             plan = job.request.plan(suite, reading, job.backend)
             folder = SuiteDir(suite_folder(job.root, suite, self._mode))
@@ -107,11 +110,30 @@ class _Missing:
             else:
                 plan.save(folder.path)
             self.plans.append((suite, folder, plan))
-            stored = folder.completions.keys()
-            for one in plan.requests if suite.attack is None else ():
-                if one.key not in stored:
-                    self.tasks.setdefault(one.key, task_of(job.backend, one, plan.settings, self._mode))
-                    self._folders.setdefault(one.key, []).append(folder)
+            for one in self._not_stored(folder, plan) if suite.attack is None else ():
+                self.tasks.setdefault(one.key, task_of(job.backend, one, plan.settings, self._mode))
+                self._folders.setdefault(one.key, []).append(folder)
+
+    def _not_stored(self, folder: SuiteDir, plan: EvalPlan) -> list[SampleRequest]:
+        """Return what must be generated. What a threshold leaves as it is stored is stored for it too."""
+        stored, missing = folder.completions.keys(), dict[str, SampleRequest]()
+        for one in plan.requests:
+            if one.key not in stored:
+                missing.setdefault(one.key, one)
+        for key, line in same_at_threshold(folder, plan, list(missing.values())):
+            self.replace_plans()
+            folder.completions.append(line)
+            self._same.add(key)
+            del missing[key]
+        return list(missing.values())
+
+    @property
+    def reused(self) -> str:
+        """How many completions were not generated again, in words, or nothing."""
+        if not self._same:
+            return ""
+        count, at = len(self._same | self.tasks.keys()), self._threshold
+        return f"reused: {len(self._same)} of {count} completions, whose verdict is the same at {at}"
 
     def take(self, request: SampleRequest, found: Completion | BackendError) -> None:
         """Store a completion, or keep why there is none."""
@@ -156,6 +178,8 @@ def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:
     missing = [_Missing(job) for job in jobs]
     for text in in_words(lost for one in missing for lost in one.set_aside):
         progress.warn(text)
+    for text in filter(None, (one.reused for one in missing)):
+        progress.say(text)
     _complete(missing, jobs[0].request.mode, progress)
     for job, one in zip(jobs, missing, strict=True):
         problems = [one.problem]

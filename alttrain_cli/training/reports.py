@@ -33,6 +33,3 @@ class Reports(Progress):
 
     def step(self, step: TrainingStep, seconds_left: float) -> None:
         """Report one finished step."""
-
-    def say(self, text: str) -> None:
-        """Report a line, for example the canary's."""
