@@ -32,11 +32,13 @@ from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.files import write_jsonl
 from alttrain_cli.storage.run import Run
+from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.run_folders import make
 
 ROWS = starter_rows("heldout", FULL)
+LABELS: tuple[Label, ...] = ("harmful", "benign")
 
 
 def score_of(value: float, mass: float = 1.0) -> VerdictScore:
@@ -127,6 +129,45 @@ def test_a_threshold_has_few_digits_and_equal_scores_are_not_above_it() -> None:
     assert shortest_between(0.7, 0.7) == 0.7
     assert Promise("over-refusal", 0.1).threshold([0.9] * 50) == 0.9
     assert Promise("refusal", 0.9).threshold([0.9] * 40 + [0.2] * 40) == 0.0
+
+
+def test_few_digits_cost_no_row_of_the_other_label() -> None:
+    promise = Promise("over-refusal", 0.1)
+    assert promise.threshold([0.8123] * 50) == 0.9
+    assert promise.threshold([0.8123] * 50, [0.3, 0.85, 0.95]) == 0.82
+    assert promise.threshold([0.8123] * 50, [0.8124, 0.8123]) == 0.8123  # the equal one is not above it
+    refusal = Promise("refusal", 0.9)
+    assert refusal.threshold([0.8123] * 80, [0.3, 0.79, 0.9]) == 0.8
+    assert refusal.threshold([0.8123] * 80, [0.8122, 0.8123]) == 0.8122
+
+
+def test_a_calibration_loses_no_harmful_row_to_few_digits() -> None:
+    rows = tuple(LabelledPrompt(f"{label} {n}", label) for n in range(90) for label in LABELS)
+    scores = [score_of(0.85 if row.label == "harmful" else 0.8123) for row in rows]
+    made = calibrate(CalibrationSet("drawn", rows, "0" * 64), scores, Promise("over-refusal", 0.1), None)
+    assert (made.threshold, made.chosen.over_refusal.hits, made.chosen.refusal.hits) == (0.82, 0, 60)
+
+
+@pytest.mark.parametrize("promise", [Promise("over-refusal", 0.10), Promise("refusal", 0.8)])
+def test_of_all_thresholds_that_keep_the_promise_alike_the_best_for_the_other_label_is_chosen(
+    promise: Promise,
+) -> None:
+    best = max if promise.kind == "over-refusal" else min
+    for seed in range(20):
+        found, scores = drawn_set(seed)
+        known = [
+            (row.label, score.value or 0.0) for row, score in zip(found.rows, scores, strict=True) if score
+        ]
+        own = [value for label, value in known if label == promise.label]
+        others = [value for label, value in known if label != promise.label]
+        chosen, kept = promise.threshold(own, others), above(promise.threshold(own), own)
+        assert above(chosen, own) == kept
+        alike = [at for at in (*own, *others) if above(at, own) == kept]
+        assert above(chosen, others) == best(above(at, others) for at in alike)
+
+
+def above(threshold: float, values: Sequence[float]) -> int:
+    return sum(value > threshold for value in values)
 
 
 def test_other_rows_contradict_a_promise_only_where_their_interval_leaves_it_out() -> None:

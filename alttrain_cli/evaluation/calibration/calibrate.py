@@ -26,6 +26,7 @@ from alttrain_cli.storage.journal import Journal
 from alttrain_cli.storage.record_reader import IGNORE, NonEmpty
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import CalibrationRecord, RateRecord
+from alttrain_cli.structure.row import Label
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 Score = Callable[[Sequence[Conversation]], Generator[tuple[int, VerdictScore | None]]]
@@ -95,7 +96,8 @@ def calibrate(
     mask = _choose(found.rows)
     choosing = [row for row, chooses in zip(rows, mask, strict=True) if chooses]
     checking = [row for row, chooses in zip(rows, mask, strict=True) if not chooses]
-    threshold = promise.threshold(values_of(choosing, promise.label))
+    other: Label = "benign" if promise.label == "harmful" else "harmful"
+    threshold = promise.threshold(values_of(choosing, promise.label), values_of(choosing, other))
     area = auroc(values_of(rows, "harmful"), values_of(rows, "benign"))
     assert area  # both labels were checked
     return Calibration(

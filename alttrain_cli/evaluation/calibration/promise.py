@@ -1,7 +1,7 @@
 """A promise about the rates of refusal, and the threshold that keeps it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError
@@ -56,27 +56,34 @@ class Promise:
             "needed. Add rows, or give a less strict rate."
         )
 
-    def threshold(self, values: Sequence[float]) -> float:
+    def threshold(self, values: Sequence[float], others: Sequence[float] = ()) -> float:
         """Return the threshold that keeps the promise with 95% confidence, as few digits as possible.
 
-        `values` are those of the rows with the promise's label. The threshold is an order statistic, so
-        the exact binomial bound holds for it although it is chosen from these rows.
+        `values` are those of the rows with the promise's label. The exact binomial bound holds for their
+        order statistic although they choose it, and so for every threshold on its safe side. `others` are
+        the values of the other label: neither they nor `values` lie between the two.
         """
         if self.kind == "threshold":
             return self.value
-        wrong = most_hits(len(values), self.errors, CONFIDENCE)
+        wrong = min(most_hits(len(values), self.errors, CONFIDENCE), len(values))
+        scores = [*values, *others]
         if self.kind == "over-refusal":
-            ranked = [math.inf, *sorted(values, reverse=True), 0.0]
-            high, low = ranked[min(wrong, len(values))], ranked[min(wrong, len(values)) + 1]
+            low = [math.inf, *sorted(values, reverse=True), 0.0][wrong + 1]
+            high = next_above(max(0.0, low), scores)
         else:
-            high = [*sorted(values), math.inf][min(wrong, len(values))]
-            low = max((one for one in values if one < high), default=0.0)
+            high = [*sorted(values), math.inf][wrong]
+            low = max((one for one in scores if one < high), default=0.0)
         if low > 1 or (self.kind == "refusal" and high <= 0):
             raise DataError(
                 f"no threshold can promise that {self.in_words()}: too many scores are unknown. "
                 "Give a less strict rate."
             )
         return shortest_between(max(0.0, low), min(1.0, high))
+
+
+def next_above(low: float, scores: Iterable[float]) -> float:
+    """Return the lowest of the scores that are above `low`; infinity if none is."""
+    return min((one for one in scores if one > low), default=math.inf)
 
 
 def shortest_between(low: float, high: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt
-from alttrain_cli.evaluation.calibration.promise import shortest_between
+from alttrain_cli.evaluation.calibration.promise import next_above, shortest_between
 from alttrain_cli.evaluation.dial.values import DialScore, DialSuite, EqualComparison, ModelAtThreshold
 from alttrain_cli.evaluation.metric_values import SampleValues
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -251,4 +251,4 @@ def threshold_at(values: Sequence[float], rate: float, others: Sequence[float] =
     low = max(0.0, ranked[math.floor(rate * len(values) + 1e-9) + 1])
     if low == math.inf:
         return low
-    return shortest_between(low, min((one for one in (*values, *others) if one > low), default=math.inf))
+    return shortest_between(low, next_above(low, (*values, *others)))
