@@ -144,7 +144,7 @@ def test_the_scorecard_is_on_the_card_with_intervals_and_the_rest_was_not_tested
     write_json(run.path / "eval" / "scorecard.json", card_of(sides[:2], compared).record())
     text = card(run)
     measured, _, missing = text.partition("## Evaluation")[2].partition("## Not tested")
-    assert "| suite | rate | this model | base or baseline | prompts |" in measured
+    assert "| suite | rate | this model | baseline | prompts |" in measured
     assert "(" in measured.split("% ")[1]
     assert text.endswith("\nalttrain eval runs/again --suite h,b\n```\n")  # the suites of the table
     assert "harmful requests" not in missing

@@ -20,7 +20,7 @@ from alttrain_cli.storage.run_records import Manifest
 NAME = "README.md"
 _KINDS = {
     "harmful": "harmful requests",
-    "benign": "harmless requests that look harmful (over-refusal)",
+    "benign": "benign requests that look harmful (over-refusal)",
     "ability": "knowledge, mathematics, code and other abilities",
 }
 _TURNS, _ADAPTIVE = "conversations of several turns", "attacks that adapt to the model"
@@ -126,7 +126,7 @@ class ModelCard:
     def _training(self) -> str:
         manifest, model = self.manifest, self.recipe.model
         commit = f" at commit {manifest.base.commit}" if manifest.base and manifest.base.commit else ""
-        licence = str(self.licence or "not stated where alttrain looks; see the base model's page")
+        licence = str(self.licence or "not stated; see the base model's page")
         system = repr(model.system) if model.system else "none"
         system = "that of the chat template" if model.system is None else system
         rows: list[tuple[str, str]] = [
@@ -160,8 +160,8 @@ class ModelCard:
             yield "This model was not evaluated with `alttrain eval`."
             return
         partial = " The evaluation is partial." if self.scores.partial else ""
-        yield f"`alttrain eval`, made {self.scores.made[:10]}; intervals are 95%.{partial}"
-        header = ("suite", "rate", "this model", "base or baseline", "prompts")
+        yield f"Measured with `alttrain eval` on {self.scores.made[:10]}. Intervals are 95%.{partial}"
+        header = ("suite", "rate", "this model", "baseline", "prompts")
         yield _table(header, [row for suite in self.scores.suites for row in _rates(suite)])
 
     def _not_tested(self) -> str:
