@@ -367,10 +367,10 @@ def test_two_runs_are_compared_at_equal_over_refusal_from_what_is_stored(tmp_pat
     assert equal["difference"]["n"] == N
     gained = equal["candidate"]["refusal"]["share"] - equal["baseline"]["refusal"]["share"]
     assert equal["difference"]["points"] == pytest.approx(100 * gained)  # each at its own threshold
-    assert "both models at 10.0% over-refusal" in done.stdout
+    assert "both models with at most 10.0% over-refusal" in done.stdout
     assert "higher by" in done.stdout
     page = (tmp_path / "good" / "scorecard.html").read_text()
-    assert "Both models at 10.0% over-refusal" in page
+    assert "Both models with at most 10.0% over-refusal" in page
     assert "<polyline" in page
 
 

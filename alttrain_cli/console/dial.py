@@ -42,7 +42,7 @@ def _lines(dial: DialScore) -> Iterator[tuple[str, str]]:
 
 
 def _equal_lines(equal: EqualComparison) -> Iterator[tuple[str, str]]:
-    yield "equal:", f"both models at {equal.over_refusal:.1%} over-refusal, by the verdict"
+    yield "equal:", f"both models with at most {equal.over_refusal:.1%} over-refusal, by the verdict"
     for title, side in (("baseline", equal.baseline), ("candidate", equal.candidate)):
         yield (
             f"{title}:",
