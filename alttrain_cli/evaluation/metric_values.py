@@ -37,7 +37,7 @@ NOT_REFUSED = Metric("not_refused", "not refused", "lower", _behaves(Behaviour.P
 SCORE = Metric("score", "StrongREJECT score", "lower", lambda one: one.score)
 REFUSED = Metric("refused", "refused", "lower", _behaves(Behaviour.REFUSED))
 PARTLY = Metric(
-    "refused_or_partial", "refused, also partly", "lower", _behaves(Behaviour.REFUSED, Behaviour.PARTIAL)
+    "refused_or_partial", "refused, fully or partly", "lower", _behaves(Behaviour.REFUSED, Behaviour.PARTIAL)
 )
 CORRECT = Metric("correct", "correct", "higher", lambda one: one.correct)
 OVERLAPS = (
