@@ -90,6 +90,15 @@ def test_after_a_plan_comes_the_same_training_without_it() -> None:
     assert pasted(run("train", "--plan", *given)) == [["alttrain", "train", *given]]
 
 
+def test_a_plan_warns_of_rows_that_training_would_refuse() -> None:
+    run("build-data", "--source", "starter:40", "--out", "d.jsonl")
+    given = ["train", "--recipe", "smollm2-135m", "--data", "d.jsonl", "--plan"]
+    for more, warns in (("train.max_length=40", True), ("train.max_length=400", False)):
+        said = " ".join(CliRunner().invoke(app, [*given, "--set", more]).stderr.split())
+        warning = "tokens, but train.max_length is 40. Training refuses longer rows: leave them out"
+        assert (warning in said) is warns, said
+
+
 def test_a_plan_that_does_not_fit_leads_to_what_would_fit() -> None:
     run("build-data", "--source", "starter:40", "--out", "d.jsonl")
     given = ["train", "--recipe", "r1-7b", "--data", "d.jsonl", "--gpu", "12", "--plan"]

@@ -37,6 +37,12 @@ def show_plan(
         planned = timed_plan(recipe, sizes, machine)
     console.print_result(planned.record())
     console.print_plan(planned)
+    longest, limit = max(size.tokens for size in sizes), recipe.train.max_length
+    if longest > limit:
+        console.print_warning(
+            f"The longest row has about {longest:,} tokens, but train.max_length is {limit:,}. Training "
+            "refuses longer rows: leave them out, or raise train.max_length."
+        )
     if planned.time and not planned.time.is_practical:
         console.print_next("alttrain recipes --gpu 12")
     elif planned.plan.verdict != "no":
