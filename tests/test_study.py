@@ -367,6 +367,17 @@ def test_a_study_runs_to_its_table_and_its_second_run_starts_nothing(here: Path)
     assert again.lines == []
 
 
+def test_a_table_whose_page_cannot_be_written_is_shown_all_the_same(here: Path) -> None:
+    place = small("methods=[untrained]")
+    assert place.run(1, Events()) == []
+    (place.folder / "table.html").mkdir()  # as in a folder of others, or on a full disk
+    for form in ((), ("--format", "csv")):
+        done = CliRunner().invoke(app, ["study", "table", *place.words, *form])
+        assert done.exit_code == 2
+        assert "table.html: cannot write" in " ".join(done.stderr.split())
+        assert "25" in done.stdout
+
+
 def test_more_of_an_axis_runs_only_what_is_new(here: Path) -> None:
     small().run(1, Events())
     before = len(calls())

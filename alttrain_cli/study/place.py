@@ -86,10 +86,20 @@ class Place:
 
     def table(self) -> tuple[StudyTable, Path]:
         """Return the table of what is there, and its page, which is written."""
-        found = study_table(self.grid, last_ends(history_of(self.folder)))
-        page = self.folder / "table.html"
-        write_page(page, found)
-        return found, page
+        found = self.read_table()
+        self.write_page(found)
+        return found, self.page
+
+    def read_table(self) -> StudyTable:
+        return study_table(self.grid, last_ends(history_of(self.folder)))
+
+    @property
+    def page(self) -> Path:
+        """Where the page of the table is."""
+        return self.folder / "table.html"
+
+    def write_page(self, table: StudyTable) -> None:
+        write_page(self.page, table)
 
 
 def open_study(name: str, overrides: Sequence[str], out: Path | None) -> Place:

@@ -69,9 +69,10 @@ def run(context: typer.Context, options: StudyRunOptions) -> None:
         console.print_next(place.command("plan"))
         return
     failures = place.run(options.jobs, console.StudyView())
-    table, page = place.table()
-    console.print_result({**table.record(), "page": str(page)})
-    console.print_study_table(table, page)
+    table = place.read_table()
+    console.print_result({**table.record(), "page": str(place.page)})
+    console.print_study_table(table, place.page)
+    place.write_page(table)  # last: in a folder of others, or on a full disk, it fails
     place.check(failures)
     console.print_next(place.command("table", "--format", "markdown"))
 
@@ -84,13 +85,15 @@ def table(context: typer.Context, options: StudyTableOptions) -> None:
 
     check(table_rules(context, options))
     place = options.open()
-    found, page = place.table()
+    found = place.read_table()
     if options.form == "json":
         answer_in_json(context)
-    console.print_result({**found.record(), "page": str(page)})
+    console.print_result({**found.record(), "page": str(place.page)})
     if options.form in FORMATS:
         console.print_text(FORMATS[options.form](found))
     else:
-        console.print_study_table(found, page)
+        console.print_study_table(found, place.page)
+    place.write_page(found)
+    if options.form not in FORMATS:
         to_do = place.command("run") if found.missing else place.command("table", "--format", "markdown")
         console.print_next(to_do)
