@@ -136,7 +136,7 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "nothing-before",
         say("Well,", "assistant") | {"continue_final_message": True},
-        "messages: there is none",
+        "messages: there is no message before the assistant's",
     ),
     ("empty-stop", ask(stop=""), "stop.0: "),
     ("many-stops", ask(stop=["x"] * 17), "stop: "),

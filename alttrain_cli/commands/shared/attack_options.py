@@ -24,7 +24,7 @@ _ATTACKER = (
 )
 _JUDGE = (
     "Judge that scores each answer for the attacker during a dialogue: rule, base, a server or any other "
-    "model. Default: rule. In eval, --judge decides the final result."
+    "model. Default: rule. In eval, the final result is that of --judge."
 )
 _REFUSAL_JUDGE = (
     "Judge that decides whether an answer refuses, so that the attack takes the turn back: rule, base, a "
