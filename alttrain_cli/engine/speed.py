@@ -1,7 +1,7 @@
 """How fast this machine trains on its CPU: measured in another process, and kept in the cache.
 
-Other programs, and on a rented machine other users, change the speed from one minute to the next: eight tests
-in a row differed by a factor of 1.7. So the last few tests of a machine are kept, and their median counts.
+Other programs, and on a rented machine other users, change the speed from one minute to the next: five tests
+within ten minutes differed by a factor of 1.7. So the last few are kept, and their median counts.
 """
 
 import os
