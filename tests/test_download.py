@@ -49,6 +49,13 @@ def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_length_that_is_no_number_is_no_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer(b"x" * 10, None)
+    answer.headers["Content-Length"] = "ten"
+    answering(monkeypatch, answer)
+    assert download("http://a/b", tmp_path / "data.csv", offline=False).read_bytes() == b"x" * 10
+
+
 def test_offline_nothing_is_requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch)
     with pytest.raises(DownloadError, match="offline"):

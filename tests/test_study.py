@@ -255,7 +255,7 @@ BAD = [
     (("seeds=[1]", "sizes=[abc]"), "--set sizes: abc is not a number of rows"),
     (
         ("train.set.train.learning_rat=1",),
-        "train.learning_rat: unknown key. Did you mean 'train.learning_rate'?",
+        "--set train.set.train.learning_rat: unknown key. Did you mean 'train.learning_rate'?",
     ),
 ]
 

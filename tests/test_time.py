@@ -270,6 +270,7 @@ def test_the_median_of_the_last_five_tests_counts(kept: Path, monkeypatch: pytes
         speed.renew_speed()
         assert speed.cpu_rate(576, measure=False) == pytest.approx(expected)
     assert len(json.loads(kept.read_text())["machines"]["mine"]) == 5
+    assert speed.speed_tests().startswith("the median of 5 speed tests of this CPU, the last on ")
 
 
 @pytest.mark.parametrize(("minutes_ago", "tests"), [(0, 0), (57, 0), (62, 1), (-60, 1)])

@@ -88,6 +88,14 @@ def measured_at() -> str:
     return f"on {escape_hidden(day)} at {escape_hidden(clock)}" if clock else ""
 
 
+def speed_tests() -> str:
+    """Return in words which tests of this machine count, and when the last one was made."""
+    number, when = len(_tests()), measured_at()
+    if number < 2:
+        return f"a speed test of this CPU {when}".strip()
+    return f"the median of {number} speed tests of this CPU{when and ', the last '}{when}"
+
+
 def forget_speed() -> None:
     """Let the next estimate measure this CPU again, as if it were new."""
     _FAILED.clear()

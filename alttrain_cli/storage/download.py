@@ -42,11 +42,11 @@ def _pieces(url: str) -> Iterator[bytes]:
     came = 0
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            wanted = answer.headers.get("Content-Length")
+            wanted = str(answer.headers.get("Content-Length"))
             while piece := answer.read(PIECE):
                 came += len(piece)
                 yield piece
     except (OSError, HTTPException) as error:
         raise DownloadError(str(error)) from None
-    if wanted is not None and came != int(wanted):  # reading in pieces does not notice a broken answer
+    if wanted.isdecimal() and came != int(wanted):  # reading in pieces does not notice a broken answer
         raise DownloadError(f"only {came:,} of {int(wanted):,} bytes came")

@@ -39,10 +39,10 @@ def check_names(study: StudyFile, path: Path, overrides: Sequence[str]) -> None:
 
 
 def in_file(error: str, path: Path, overrides: Sequence[str]) -> str:
-    """Return an error of a recipe; it blames the study's file for a `--set` that nobody typed."""
-    typed = any("set" in key for key in keys_given(overrides))
-    is_of_set = error.startswith("--set ") and not typed
-    return error.replace("--set", f"{path}: train.set:", 1) if is_of_set else error
+    """Return an error of a recipe. What it says of `--set` is of the study's key, as typed or in its file."""
+    typed = next((key[: key.index("set") + 1] for key in keys_given(overrides) if "set" in key), ())
+    place = f"--set {'.'.join(typed)}." if typed else f"{path}: train.set: "
+    return f"{place}{error.removeprefix('--set ')}" if error.startswith("--set ") else error
 
 
 def _lacks(study: StudyFile) -> Iterator[tuple[str, str]]:

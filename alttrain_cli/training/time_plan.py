@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 from alttrain_cli.engine.machine import Machine
-from alttrain_cli.engine.speed import cpu_rate, measured_at, renew_speed
+from alttrain_cli.engine.speed import cpu_rate, renew_speed, speed_tests
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.training.cards import TFLOPS, card_of
 from alttrain_cli.training.memory_plan import MemoryPlan, trained_parameters
@@ -103,8 +103,7 @@ def about_time(seconds: float) -> str:
 def speed_source(machine: Machine) -> str:
     """Return how the speed of a machine is known, in words."""
     if not machine.gpu:
-        when = measured_at()
-        return f"from a speed test of this CPU{when and ' '}{when}{AGAIN}"
+        return f"from {speed_tests()}{AGAIN}"
     card = card_of(machine)
     known = "" if card in machine.name else f" of an {card}"
     return f"not measured: {GPU_SHARE:.0%} of the published {TFLOPS[card]:g} TFLOPS{known}"
