@@ -132,6 +132,8 @@ def test_a_wrong_option_gets_near_ones_without_the_old_names() -> None:
         ("chat run --temperature 1", "--set temperature=VALUE"),
         ("train --learning-rate 1", "--set train.learning_rate=VALUE"),
         ("train --epochs 1", "--set train.num_train_epochs=VALUE"),
+        ("train --lora-r 8", "--set lora.r=VALUE"),
+        ("train --config x.yaml", "--recipe"),
         ("serve run --temperature 1", ""),
         ("calibrate run --min-refusal 1", "--refusal"),
         ("eval run --temp 1", "--temperature"),

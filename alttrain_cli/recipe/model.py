@@ -273,9 +273,13 @@ def _nearest(key: KeyPath) -> str:
 
 
 def key_called(name: str) -> str:
-    """Return the key that ends with a name, or with what people also call it; nothing if there is none."""
+    """Return the key that ends with a name, or with what people also call it; nothing if there is none.
+
+    The name may have the section before it, as an option would: lora_r.
+    """
     word = OTHER_NAMES.get(name, name)
-    return next((key for key in _every_key() if key.rpartition(".")[2] == word), "")
+    meant = (key for key in _every_key() if word in (key.rpartition(".")[2], key.replace(".", "_")))
+    return next(meant, "")
 
 
 def _every_key() -> list[str]:

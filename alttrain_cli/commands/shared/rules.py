@@ -116,11 +116,13 @@ def instead_of_missing(parameter: Any, command: str) -> str:
 
 
 def set_instead(option: str, command: str) -> str:
-    """Return --set with what was typed as an option of a command, or nothing."""
+    """Return what takes the place of an option that a command lacks, mostly --set; or nothing."""
     from alttrain_cli.chat.settings import SETTINGS
     from alttrain_cli.recipe.model import key_called
 
     name = option.lstrip("-").replace("-", "_")
+    if (command, name) == ("train", "config"):  # what other tools call it
+        return "--recipe"
     known = {"chat": name if name in SETTINGS else "", "train": key_called(name)}
     return f"--set {known[command]}=VALUE" if known.get(command) else ""
 
