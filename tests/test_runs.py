@@ -176,6 +176,14 @@ def test_runs_are_found_in_named_folders_and_a_folder_that_is_missing_is_an_erro
     assert "nowhere: no such folder" in failed.output
 
 
+def test_a_folder_that_may_not_be_read_does_not_look_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    make("runs/a")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != Path("runs"))
+    listed = alttrain("runs")
+    assert listed.exit_code == 2
+    assert "runs: no permission to read it. Change its permissions." in listed.output
+
+
 def test_a_scorecard_is_read_as_evaluation_writes_it(tmp_path: Path) -> None:
     run = make("runs/a", probes=PROBES)
     evaluate(run, tmp_path / "sides")

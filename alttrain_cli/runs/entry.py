@@ -134,6 +134,9 @@ def find_entries(folders: list[Path]) -> list[RunEntry]:
     for folder in folders:
         if not folder.is_dir():
             raise RunError(f"{folder}: no such folder. To list the runs in runs/ and demo/: alttrain runs")
+    for folder in folders or filter(Path.is_dir, KNOWN):
+        if not os.access(folder, os.R_OK | os.X_OK):  # its runs would seem not to exist
+            raise RunError(f"{folder}: no permission to read it. Change its permissions.")
     of_studies = [folder / STUDY_RUNS for folder in folders if is_file(folder / STUDY)]
     return [RunEntry.read(path) for path in Run.all([*folders, *of_studies])]
 
