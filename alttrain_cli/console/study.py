@@ -172,7 +172,7 @@ def _sums(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> It
             off = one.took / one.planned - 1
             yield (
                 f"{_KINDS[one.kind]}:",
-                f"took {about_time(one.took)}; {about_time(one.planned)} was expected ({off:+.0%})",
+                f"took {about_time(one.took)}; {about_time(one.planned)} was expected ({round(100 * off):+d}%)",
             )
 
 

@@ -110,7 +110,7 @@ QWEN3GUARD = Judge(
 )
 HARMBENCH = Judge(
     name="harmbench",
-    title="HarmBench's classifier (13B; for smaller cards --judge-model cais/HarmBench-Mistral-7b-val-cls)",
+    title="HarmBench's classifier (13B; for less memory: --judge-model cais/HarmBench-Mistral-7b-val-cls)",
     kinds=("harmful",),
     measures=("harmful",),
     ask=_harmbench_fields,
