@@ -169,10 +169,10 @@ def _sums(plan: "StudyPlan", folder: Path, jobs: int, price: float | None) -> It
         yield from _left(plan, jobs, price)
     for one in plan.totals:
         if one.planned:
-            off = one.took / one.planned - 1
+            off = round(100 * one.took / one.planned - 100)
             yield (
                 f"{_KINDS[one.kind]}:",
-                f"took {about_time(one.took)}; {about_time(one.planned)} was expected ({round(100 * off):+d}%)",
+                f"took {about_time(one.took)}; {about_time(one.planned)} was expected ({off:+d}%)",
             )
 
 
