@@ -41,6 +41,7 @@ NOT_RUN = {
     r"hf (auth login|download.*|upload)": "needs the hub",
     r"pip install -q .*": "cells of the notebook; tools/notebook.py runs them all, for minutes",
     r"accelerate launch .*|torchrun .*": "needs 4 GPUs; test_accelerate_launch_is_understood_as_torchrun_is",
+    r"pip install --no-deps sentencex dist/.*": "vLLM has an environment of its own; docs/log.md has it",
     r"vllm serve .*": "vLLM has an environment of its own; test_real_vllm.py",
     r"llama-server .*": "no package has it; test_real_llama_server.py",
     r"lm_eval --model .*": "needs the weights of a run; test_lm_evals_client_gets_its_completions",

