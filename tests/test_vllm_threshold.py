@@ -21,7 +21,9 @@ FAMILIES = ["smollm2", "r1-llama", "qwen3"]
 TWO_TOKENS = VerdictWords((" harmful",), (" harmless", " benign"))  # harmful and harmless may begin alike
 
 
-def written(template: Template, texts: dict[str, float], processor: Any = None, seed: int | None = None) -> str:
+def written(
+    template: Template, texts: dict[str, float], processor: Any = None, seed: int | None = None
+) -> str:
     """Decode as vLLM does: the processor sees the logits, then a token is drawn, or the likeliest taken."""
     language, ids = Language(template, {template.own(one): odds for one, odds in texts.items()}), list[int]()
     drawn = torch.Generator().manual_seed(seed or 0)

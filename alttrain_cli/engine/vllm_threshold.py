@@ -3,8 +3,8 @@
     vllm serve MODEL --logits-processors alttrain_cli.engine.vllm_threshold:VerdictThreshold
 
 MODEL is an export to merged. A request with {"vllm_xargs": {"threshold": 0.7}} gets the verdict that this
-threshold gives, and the model goes on from it by itself. vLLM imports this module in its own environment. There
-it needs torch and transformers, which vLLM has, and sentencex.
+threshold gives, and the model goes on from it by itself. vLLM imports this module in its own environment.
+There it needs torch and transformers, which vLLM has, and sentencex.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FIELD = "threshold"  # in vllm_xargs
 
 
 def threshold_of(params: Any) -> float | None:
-    """Return the threshold of a request by its vLLM SamplingParams, None without one; ValueError for a wrong one."""
+    """Return the threshold in a request's SamplingParams, or None. A wrong one is a ValueError."""
     given = (params.extra_args or {}).get(FIELD)
     if given is None:
         return None
