@@ -5,7 +5,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from alttrain_cli.engine import vllm_threshold
 from alttrain_cli.engine.verdict_watch import VerdictTokens
@@ -25,6 +24,8 @@ def written(
     template: Template, texts: dict[str, float], processor: Any = None, seed: int | None = None
 ) -> str:
     """Decode as vLLM does: the processor sees the logits, then a token is drawn, or the likeliest taken."""
+    import torch
+
     language, ids = Language(template, {template.own(one): odds for one, odds in texts.items()}), list[int]()
     drawn = torch.Generator().manual_seed(seed or 0)
     while language.odds(ids):
