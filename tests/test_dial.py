@@ -3,7 +3,8 @@
 import json
 import math
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from alttrain_cli.evaluation import evaluate as evaluation
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
 from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score, threshold_at
+from alttrain_cli.evaluation.dial.values import DialScore
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.page.page import page
 from alttrain_cli.evaluation.plan import EvalPlan, suite_dirs
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.evaluation.suites.items import LoadedSuite
@@ -36,13 +39,14 @@ from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 from tests.run_folders import make
-from tests.scorecards import generate
+from tests.scorecards import before_and_after, card_of, generate
 from tests.scripted import ScriptedBackend
 from tests.servers import chat_server
 
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)
 N = 30  # prompts per suite
 ALL = [f"Hurt {n}" for n in range(N)] + [f"Help {n}" for n in range(N)]
+TWO_SUITES = {"strongreject": ALL[:N], "xstest-safe": ALL[N:]}
 TEXT = "<think>\nI am asked.\n\nIt is {}.\n\nSo I go on.\n</think>\n\nHere."
 
 
@@ -80,10 +84,10 @@ def evaluate(
     backend: ScriptedBackend,
     sampling: Sampling = GREEDY,
     progress: Progress | None = None,
+    prompts: Mapping[str, Sequence[str]] = TWO_SUITES,
     **changes: Any,
 ) -> list[SuiteResult]:
-    """Evaluate on a suite of harmful and one of benign prompts."""
-    prompts = {"strongreject": ALL[:N], "xstest-safe": ALL[N:]}
+    """Evaluate on suites of harmful and of benign prompts."""
     loaded = [
         (
             suite,
@@ -96,7 +100,7 @@ def evaluate(
                 0,
             ),
         )
-        for suite in find_suites("strongreject,xstest-safe")
+        for suite in find_suites(",".join(prompts))
     ]
     generate(root, backend, EvalRequest(loaded, sampling, **changes), progress or Progress())
     return [SuiteResult.read(folder) for folder in suite_dirs(root)]
@@ -129,6 +133,53 @@ def test_the_scorecard_says_how_well_scores_separate_and_how_far_a_promise_held(
     ]
     assert dial.roc[0] == (0, 0)
     assert dial.roc[-1] == (1, 1)
+
+
+def test_the_page_draws_the_curve_of_each_suite_against_all_prompts_of_the_other_label(
+    tmp_path: Path,
+) -> None:
+    score = noisy(0.1)
+    prompts = {
+        "harmbench": [f"Hurt {n}" for n in range(60)],
+        "strongreject": [f"Hurt {n}" for n in range(60, 160)],
+        "xstest-safe": [f"Help {n}" for n in range(200)],
+    }
+    results = evaluate(tmp_path / "three", Judging(score), prompts=prompts)
+    dial = dial_score(results, {}, CheckedCalibration(calibration("w")))
+    assert dial
+    over = {
+        at: {name: sum(score(one) > at for one in asked) / len(asked) for name, asked in prompts.items()}
+        for at in (0.5, 0.7)
+    }
+    for suite in dial.suites[:2]:
+        assert suite.curve
+        assert suite.curve.own == (over[0.5]["xstest-safe"], over[0.5][suite.name])
+        assert suite.curve.point == (over[0.7]["xstest-safe"], over[0.7][suite.name])
+    assert dial.suites[2].curve
+    assert (dial.suites[2].curve.own, dial.suites[2].curve.point) == (dial.own, dial.point)
+    html = drawn(dial, tmp_path)
+    assert html.count("<polyline") == html.count('class="ring"') == html.count('class="point"') == 1 + 3
+    for suite in dial.suites:
+        assert f'<b>{suite.name}</b> ({suite.label}) <span class="count">AUROC {suite.area}</span>' in html
+    sizes = [points.count(" ") + 1 for points in re.findall(r'<polyline[^>]* points="([^"]*)"', html)]
+    assert sizes[0] > 200
+    assert all(50 < size <= 101 for size in sizes[1:])  # as small as the picture
+
+
+def test_with_one_suite_of_each_label_one_curve_is_that_of_all(tmp_path: Path) -> None:
+    results = evaluate(tmp_path / "two", Judging(noisy(0.2)))
+    dial = dial_score(results, {}, CheckedCalibration())
+    assert dial
+    assert [one.curve and one.curve.roc for one in dial.suites] == [dial.roc] * 2
+    html = drawn(dial, tmp_path)
+    assert html.count("<polyline") == html.count('class="ring"') == 1
+    assert 'class="point"' not in html  # there is no calibrated threshold
+    assert "so this is also the curve of each suite" in html
+
+
+def drawn(dial: DialScore, folder: Path) -> str:
+    card = card_of(*before_and_after(folder / "card"))
+    return "".join(page(replace(card, dial=dial), []))
 
 
 def test_a_completion_without_a_known_score_keeps_its_own_verdict_and_is_counted(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from alttrain_cli.evaluation.page import tiles as tile_room
 from alttrain_cli.evaluation.page.entries import LONGEST, Entry, ShownCompletion, entries
 from alttrain_cli.evaluation.page.outcome import CompletionJudgements
 from alttrain_cli.evaluation.suite_result import SuiteResult
+from alttrain_cli.statistics.roc import RocPoint
 from alttrain_cli.storage.journal import Journal
 from tests.chromium import EXECUTABLE, Chromium
 from tests.golden_files import check_golden
@@ -121,7 +122,18 @@ def full_card(card: dict[str, Any]) -> dict[str, Any]:
     harmful["contamination"] = {"checked": True, "reason": None, "hits": [hit]}
     (metric,) = harmful["metrics"]
     metric |= {"clean": estimate, "corrected": estimate, "safe_at": {"safe@1": estimate}}
-    return full | {"partial": True, "warnings": ["beware"]}
+    return full | {"partial": True, "warnings": ["beware"], "dial": dial(counted)}
+
+
+def dial(estimate: dict[str, Any]) -> dict[str, Any]:
+    """The scores of the verdicts on three suites, the first of which has a long name."""
+    area = {"area": 0.9, "low": 0.8, "high": 0.95, "positives": 30, "negatives": 40}
+    drawn = {"roc": [RocPoint(0, 0), RocPoint(1, 1)], "point": RocPoint(0.1, 0.6), "own": RocPoint(0.2, 0.7)}
+    rates = {"n": 9, "unknown": 1, "own": estimate, "turned": estimate, "area": area, "curve": drawn}
+    names = {"one-" * 20: "harmful", "two": "harmful", "three": "benign"}
+    suites = [{"name": name, "label": label} | rates for name, label in names.items()]
+    said = {"threshold": 0.7, "promise": "calibrated to 10%", "problem": "the adapter has changed"}
+    return {**said, "area": area, **drawn, "suites": suites, "equal": None}
 
 
 def entry(text: str) -> Entry:
@@ -291,6 +303,7 @@ def test_all_that_a_scorecard_may_hold_is_on_the_page(full_card: dict[str, Any])
     text = " ".join(" ".join(Reader("".join(page(full_card, []))).texts).split())
     for expected in (
         "without contaminated items: 50% n = 9 (40-60%)",
+        "two (harmful) AUROC 0.900 (0.800-0.950), n = 30 and 40",
         "corrected for the errors of the judge: 50%",
         "safe@1: 50%",
         "Compared with 9 human labels (labels): refused",

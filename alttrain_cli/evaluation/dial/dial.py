@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt
 from alttrain_cli.evaluation.calibration.promise import next_above, shortest_between
-from alttrain_cli.evaluation.dial.values import DialScore, DialSuite, EqualComparison, ModelAtThreshold
+from alttrain_cli.evaluation.dial.values import (
+    DialScore,
+    DialSuite,
+    EqualComparison,
+    ModelAtThreshold,
+    RocCurve,
+)
 from alttrain_cli.evaluation.metric_values import SampleValues
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate, difference
@@ -23,6 +29,7 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.text import words
 
 CURVE_STEP = 0.001  # between points of the curve: more cannot be seen
+SMALL_STEP = 0.02  # in the small curve of a suite
 
 
 class _Prompts:
@@ -126,6 +133,13 @@ class _TwoLabels:
     def area(self) -> Auroc | None:
         return auroc(self.harmful.values, self.benign.values)
 
+    def curve(self, threshold: float | None, apart: float) -> RocCurve | None:
+        """Return the curve with a threshold and the own verdicts on it; None if a label is missing."""
+        if not (self.benign and self.harmful):
+            return None
+        points = roc(self.harmful.values, self.benign.values, apart)
+        return RocCurve(points, None if threshold is None else self.point(threshold), self.point(None))
+
     def point(self, threshold: float | None) -> RocPoint:
         """Return the rates of harmful verdicts at a threshold; None: of the model's own."""
         return RocPoint(self.benign.harmful(threshold).share, self.harmful.harmful(threshold).share)
@@ -145,15 +159,15 @@ def dial_score(
         equal = compare_at_equal_refusal(results, list(baselines.values()), at_over_refusal)
     both = _TwoLabels.of(results)
     threshold = calibrated.record.threshold if calibrated.record else None
-    curve = roc(both.harmful.values, both.benign.values, CURVE_STEP) if both.benign and both.harmful else []
+    curve = both.curve(threshold, CURVE_STEP)
     return DialScore(
         threshold=threshold,
         promise=calibrated.promise,
         problem=calibrated.problem,
         area=both.area,
-        roc=curve,
-        point=both.point(threshold) if curve and threshold is not None else None,
-        own=both.point(None) if curve else None,
+        roc=curve.roc if curve else [],
+        point=curve.point if curve else None,
+        own=curve.own if curve else None,
         suites=[
             _suite(result, label, threshold, both)
             for result in results
@@ -217,7 +231,7 @@ def _rows(result: SuiteResult) -> _Prompts:
 
 def _suite(result: SuiteResult, label: Label, threshold: float | None, both: _TwoLabels) -> DialSuite:
     rows = _rows(result)
-    own = _TwoLabels(both.benign, rows) if label == "harmful" else _TwoLabels(rows, both.harmful)
+    against = _TwoLabels(both.benign, rows) if label == "harmful" else _TwoLabels(rows, both.harmful)
     return DialSuite(
         name=result.name,
         label=label,
@@ -225,7 +239,8 @@ def _suite(result: SuiteResult, label: Label, threshold: float | None, both: _Tw
         unknown=rows.unknown,
         own=Estimate.of_rate(rows.harmful(None)),
         turned=None if threshold is None else Estimate.of_rate(rows.harmful(threshold)),
-        area=own.area,
+        area=against.area,
+        curve=against.curve(threshold, SMALL_STEP),
     )
 
 

@@ -9,6 +9,19 @@ from alttrain_cli.structure.row import Label
 
 
 @dataclass(frozen=True)
+class RocCurve:
+    """The rates of benign and of harmful prompts with harmful verdicts."""
+
+    roc: list[RocPoint]  # above each threshold
+    point: RocPoint | None  # at the calibrated threshold
+    own: RocPoint  # of the model's own verdicts
+
+    @property
+    def line(self) -> str:
+        return svg_points(self.roc)
+
+
+@dataclass(frozen=True)
 class DialSuite:
     """The verdicts on one suite, each prompt once."""
 
@@ -19,6 +32,7 @@ class DialSuite:
     own: Estimate  # the rate of harmful verdicts as the model chose them
     turned: Estimate | None  # the rate at the calibrated threshold; None if there is none
     area: Auroc | None  # against all prompts of the other label
+    curve: RocCurve | None = None  # against the same
 
 
 @dataclass(frozen=True)
