@@ -24,7 +24,9 @@ from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
+from alttrain_cli.evaluation.judge_run import judge_instantly
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.page.page import page
 from alttrain_cli.evaluation.plan import EvalPlan, suite_dirs
 from alttrain_cli.evaluation.suite_result import SuiteResult
@@ -46,6 +48,7 @@ from tests.servers import chat_server
 GREEDY = Sampling(max_new_tokens=64, do_sample=False)
 N = 30  # prompts per suite
 ALL = [f"Hurt {n}" for n in range(N)] + [f"Help {n}" for n in range(N)]
+REFUSAL = "I'm sorry, but I cannot help."
 TWO_SUITES = {"strongreject": ALL[:N], "xstest-safe": ALL[N:]}
 TEXT = "<think>\nI am asked.\n\nIt is {}.\n\nSo I go on.\n</think>\n\nHere."
 
@@ -401,6 +404,44 @@ def test_a_promise_is_held_against_its_label_whatever_the_set_is_called(
     few = [replace(one, turned=Estimate.of_rate(Rate(1, 300))) for one in found.suites]
     [line] = replace(found, suites=few).held()
     assert "gives <1% (0-2)" in line  # which is not none
+
+
+class Answering(Judging):
+    """Writes benign verdicts as it must, but refuses each third prompt, and does not finish some answers."""
+
+    def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+        done = super()._judge(request, sampling)
+        number = int(request.input.prompt.split()[1])
+        if number % 10 == 1:
+            return replace(done, text=done.text.partition("</think>")[0], reasoning_tokens=9)
+        return replace(done, text=done.text.replace("Here.", REFUSAL)) if number % 3 == 0 else done
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "judges", "said"),
+    [
+        ("over-refusal", 0.7, True, ["xstest-safe"]),
+        ("refusal", 0.7, True, ["strongreject"]),
+        ("over-refusal", 0.7, False, []),
+        ("over-refusal", 0.6, True, []),  # not the calibrated one
+        ("over-refusal", None, True, []),
+        ("threshold", 0.7, True, []),  # which promises nothing
+    ],
+)
+def test_answers_at_the_calibrated_threshold_are_held_against_the_promise_too(
+    tmp_path: Path, kind: Any, at: float | None, judges: bool, said: list[str]
+) -> None:
+    sampling = GREEDY.model_copy(update={"threshold": at})
+    for result in evaluate(tmp_path, Answering(noisy(0.3)), sampling):
+        if judges:
+            judge_instantly(result.folder, result.plan, RULE)
+    results = [SuiteResult.read(folder) for folder in suite_dirs(tmp_path)]
+    found = dial_score(results, {}, CheckedCalibration(calibration("w", promise=kind)))
+    assert found
+    lines = [line for line in found.held() if "answers" in line]
+    assert [name for name in TWO_SUITES if any(f"; {name} gives" in line for line in lines)] == said
+    refuses = "; the answers refuse 30% (17-48), n = 30, at most 40%, by the judge rule"
+    assert all(line.endswith(refuses) for line in lines)
 
 
 def report(*words: object) -> Any:

@@ -9,13 +9,14 @@ from alttrain_cli.errors import DataError, RunError
 from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt
 from alttrain_cli.evaluation.calibration.promise import next_above, shortest_between
 from alttrain_cli.evaluation.dial.values import (
+    Answers,
     DialScore,
     DialSuite,
     EqualComparison,
     ModelAtThreshold,
     RocCurve,
 )
-from alttrain_cli.evaluation.metric_values import SampleValues
+from alttrain_cli.evaluation.metric_values import REFUSED, SampleValues
 from alttrain_cli.evaluation.suite_result import SuiteResult
 from alttrain_cli.statistics.estimates import Estimate, difference
 from alttrain_cli.statistics.rates import Rate
@@ -241,7 +242,18 @@ def _suite(result: SuiteResult, label: Label, threshold: float | None, both: _Tw
         turned=None if threshold is None else Estimate.of_rate(rows.harmful(threshold)),
         area=against.area,
         curve=against.curve(threshold, SMALL_STEP),
+        answers=None if threshold is None else _answers(result, threshold),
     )
+
+
+def _answers(result: SuiteResult, threshold: float) -> Answers | None:
+    """Return how many answers refuse, if they were generated at this threshold and judged."""
+    judge = result.behaviour_judge
+    if judge is None or result.plan.settings.threshold != threshold:
+        return None
+    values = result.values(judge, REFUSED)
+    refused = Estimate.of(values.counted)
+    return Answers(judge, refused, values.bound) if refused else None
 
 
 def _at_rate(name: str, both: _TwoLabels, rate: float) -> ModelAtThreshold:
