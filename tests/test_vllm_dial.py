@@ -1,8 +1,11 @@
 """The threshold of the verdict on vLLM: the score is read from its probabilities, and the turned verdict is continued."""
 
+import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +21,7 @@ from alttrain_cli.backends.base import (
     Request,
     check_threshold,
 )
+from alttrain_cli.backends.connection import LIMITS
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.endpoint import Endpoint
 from alttrain_cli.backends.rendered_server import RenderedServer
@@ -28,13 +32,15 @@ from alttrain_cli.structure.verdict import Verdict
 from tests import families
 from tests.fake_vllm import vllm_server
 from tests.language import Language
-from tests.servers import Served
+from tests.servers import Fault, Served
 from tests.test_backends import streamed
 
 ASKED = Conversation.of("How do I pick a lock?")
 GREEDY = Sampling(max_new_tokens=120, do_sample=False)
 HARMFUL = "<think>\nThey ask about a lock.\n\nIt is harmful, as it hurts.\n\nI say no.\n</think>\n\nNo."
 BENIGN = "<think>\nThey ask about a lock.\n\nIt is benign, as it helps.\n\nI say how.\n</think>\n\nLike this."
+
+REFUSED = "Requested sample logprobs of {}, which is greater than max allowed: 1"
 
 
 def at(threshold: float | None) -> Sampling:
@@ -46,11 +52,13 @@ def served(
     family: str = "smollm2",
     *,
     chances: bool = True,
+    refuses: bool = False,
     broken: Mapping[int, int] = MappingProxyType({}),
     before: Mapping[int, dict[str, Any]] = MappingProxyType({}),
 ) -> Iterator[tuple[RenderedServer, Served]]:
     """Serve a model that writes the harmful verdict with a probability of 0.7, else the benign one.
 
+    `refuses`: it refuses a request for probabilities, as vLLM does for too many.
     `broken` has the events after which a request breaks off, by its number, and `before` the only event
     of one that breaks off before its first text.
     """
@@ -58,7 +66,9 @@ def served(
     language = Language(template, {template.own(HARMFUL): 0.7, template.own(BENIGN): 0.3})
     prompt = template.encode_text(template.prompt(ASKED.wire()))
 
-    def answer(number: int, request: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(number: int, request: dict[str, Any]) -> list[dict[str, Any]] | Fault:
+        if refuses and "logprobs" in request:
+            return Fault("status", 400, message=REFUSED.format(request["logprobs"]))
         if number in before:
             return [before[number]]
         wanted = request.get("logprob_token_ids", []) if chances else []
@@ -145,10 +155,66 @@ def test_a_threshold_that_changes_nothing_costs_no_second_request(threshold: flo
     assert not one.score.is_changed
 
 
-def test_without_a_threshold_no_probabilities_are_requested() -> None:
+@pytest.mark.parametrize("family", ["smollm2", "r1-llama", "qwen3"])
+def test_without_a_threshold_one_request_has_the_score_and_nothing_else_changes(family: str) -> None:
+    """A server that sends no probabilities completes alike, without a score."""
+    with served(family) as (backend, server), served(family, chances=False) as (bare, other):
+        found, plain = completed(backend, at(None)), completed(bare, at(None))
+        shown = [streamed(one, ASKED, at(None)) for one in (backend, bare)]
+        assert len(server.requests) == len(other.requests) == 2
+    assert all("logprob_token_ids" in request for request in server.requests)
+    (chunks, live), (plain_chunks, plain_live) = shown
+    assert chunks == plain_chunks
+    for one, without in ((found, plain), (live, plain_live)):
+        assert one.text.strip() == HARMFUL
+        assert without.score is None
+        assert replace(one, score=None) == without
+        assert one.score is not None
+        assert one.score.value == pytest.approx(0.7, abs=0.01)
+        assert not one.score.is_changed
+
+
+def test_without_a_threshold_a_vllm_that_refuses_is_sent_its_first_request_again_without_them() -> None:
+    with served(refuses=True) as (backend, server):
+        for _ in range(2):
+            one = completed(backend, at(None))
+            assert (one.text.strip(), one.score) == (HARMFUL, None)
+        streamed(backend, ASKED, at(None))
+        assert ["logprobs" in request for request in server.requests] == [True, False, False, False]
+        ((_, error),) = backend.complete([Request(0, ASKED)], at(0.8))
+        assert isinstance(error, BackendError)
+        assert re.search(r"status 400: Requested sample logprobs .* allowed: 1\.", str(error))
+        assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("budget", [3, 20])
+def test_without_a_threshold_a_budget_closes_the_block_at_the_same_place(budget: int) -> None:
+    with served() as (backend, server), served(chances=False) as (bare, other):
+        chunks, one = streamed(backend, ASKED, at(None), budget=budget)
+        assert (chunks, replace(one, score=None)) == streamed(bare, ASKED, at(None), budget=budget)
+        assert [request["prompt"] for request in server.requests] == [
+            request["prompt"] for request in other.requests
+        ]
+        assert len(server.requests) == 2
+    assert "</think>" in one.text
+    assert (one.score is not None) is ("harmful" in one.text) is (budget == 20)
+
+
+def test_a_message_that_is_begun_has_the_score_of_its_verdict() -> None:
+    begun = ASKED.start("<think>\nThey ask about a lock.")
     with served() as (backend, server):
-        assert completed(backend, at(None)).score is None
-    assert not {"logprobs", "logprob_token_ids"} & server.requests[0].keys()
+        ((_, found),) = backend.complete([Request(0, begun)], at(None))
+        assert isinstance(found, Completion)
+        for one in (found, streamed(backend, begun, at(None))[1]):
+            assert one.text.strip() == HARMFUL
+            assert one.score is not None
+            assert one.score.value == pytest.approx(0.7, abs=0.01)
+        assert len(server.requests) == 2
+
+
+def test_probabilities_of_many_words_fit_into_what_a_server_may_send() -> None:
+    row = json.dumps({f"token_id:{200_000 + one}": -12.345678901234567 for one in range(128)})
+    assert len(row) < LIMITS.bytes(1, 128) - LIMITS.bytes(1)
 
 
 def test_a_vllm_that_sends_no_probabilities_is_one_line_and_the_base_has_no_verdict() -> None:
@@ -158,6 +224,16 @@ def test_a_vllm_that_sends_no_probabilities_is_one_line_and_the_base_has_no_verd
         assert backend.base is not None
         with pytest.raises(BackendError, match="has not learned to write a verdict"):
             check_threshold(backend.base, at(0.8))
+
+
+@pytest.mark.parametrize("breaks", [2, 7])
+def test_without_a_threshold_the_tokens_of_a_try_that_broke_are_forgotten(breaks: int) -> None:
+    with served(broken={0: breaks}) as (backend, server):
+        one = completed(backend, at(None))
+        assert len(server.requests) == 2
+    assert one.text.strip() == HARMFUL
+    assert one.score is not None
+    assert one.score.value == pytest.approx(0.7, abs=0.01)
 
 
 @pytest.mark.parametrize("number", [0, 1])

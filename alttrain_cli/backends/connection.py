@@ -32,6 +32,7 @@ class ConnectionLimits:
     brief: float = 8.0  # the same in a chat, and for a server that has not answered yet
     text_per_token: int = 128  # characters
     bytes_per_token: int = 4096  # with all that a server sends around a token
+    bytes_per_chance: int = 64  # of one probability that is requested for each token
     least_bytes: int = 1 << 20
     most_bytes: int = 1 << 26
     default_tokens: int = 8192  # where the request names no limit
@@ -40,10 +41,11 @@ class ConnectionLimits:
         """Return how many characters a completion of this many tokens may have."""
         return max(1 << 16, self.text_per_token * (tokens or self.default_tokens))
 
-    def bytes(self, tokens: int | None) -> int:
-        """Return how many bytes an answer of this many tokens may have."""
-        wanted = self.least_bytes + self.bytes_per_token * (tokens or self.default_tokens)
-        return min(wanted, self.most_bytes)
+    def bytes(self, tokens: int | None, chances: int = 0) -> int:
+        """Return how many bytes an answer of this many tokens may have, with `chances` at each."""
+        count = tokens or self.default_tokens
+        wanted = self.least_bytes + self.bytes_per_token * count
+        return min(wanted, self.most_bytes) + self.bytes_per_chance * chances * count
 
 
 LIMITS = ConnectionLimits()

@@ -18,7 +18,7 @@ from alttrain_cli.backends.dialect import Dialect
 from alttrain_cli.backends.endpoint_errors import FAILURES, REFUSALS, backend_error
 from alttrain_cli.backends.model_list import UNLISTED, ListedModel, only_model, read_models
 from alttrain_cli.backends.reply import LONGEST_NAME, CutConnectionError, ReplyReader, parse_reply
-from alttrain_cli.backends.seen_tokens import SeenToken
+from alttrain_cli.backends.seen_tokens import WatchedTokens
 from alttrain_cli.network import is_isolated
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.structure.probing import WireMessage
@@ -147,15 +147,17 @@ class Endpoint:
                 raise
             return None
 
-    def complete(self, connection: Connection, body: Body) -> Completion:
-        """Return one completion.
+    def complete(
+        self, connection: Connection, body: Body, watched: WatchedTokens | None = None
+    ) -> Completion:
+        """Return one completion; `watched` gets its tokens, and has its fields added to the request.
 
         Raises:
             BackendError: after the last retry.
         """
 
         def attempt() -> Completion:
-            first, pieces, reader = self._start(connection, body)
+            first, pieces, reader = self._start(connection, body, watched)
             return reader.completion(first + "".join(pieces))
 
         return self._persist(connection, attempt, self.limits.patience)
@@ -166,14 +168,14 @@ class Endpoint:
         return self._persist(connection, lambda: attempt(once), self.limits.patience)
 
     def pieces(
-        self, connection: Connection, body: Body, tokens: list[SeenToken] | None = None
+        self, connection: Connection, body: Body, watched: WatchedTokens | None = None
     ) -> Generator[str, None, Completion]:
-        """Yield the text of one completion as it arrives, and return it; `tokens` gets those of each piece.
+        """Yield the text of one completion as it arrives, and return it; `watched` as in `complete`.
 
         Raises:
             BackendError: also in the middle, when the server dies; what was yielded stays valid.
         """
-        start = self._persist(connection, lambda: self._start(connection, body, tokens), self.limits.brief)
+        start = self._persist(connection, lambda: self._start(connection, body, watched), self.limits.brief)
         first, pieces, reader = start
         text = [first]
         try:
@@ -188,19 +190,24 @@ class Endpoint:
         return reader.completion("".join(text))
 
     def _start(
-        self, connection: Connection, body: Body, tokens: list[SeenToken] | None = None
+        self, connection: Connection, body: Body, watched: WatchedTokens | None = None
     ) -> tuple[str, Generator[str], ReplyReader]:
         """Send a request; return the first text, the rest, and the reader that has read both."""
-        reader = ReplyReader(self.limits.text(body.get("max_tokens")), tokens)
+        reader = ReplyReader(self.limits.text(body.get("max_tokens")), watched)
         sent = self.dialect.without({**body, "stream_options": {"include_usage": True}}, self.refused)
+        if watched:
+            sent |= watched.fields(self.refused)
         pieces = self._pieces(connection, sent, reader)
         try:
             return next(pieces, ""), pieces, reader
         except REFUSALS as refusal:
-            if not (named := self.dialect.named(refusal.body, sent)):
+            named = self.dialect.named(refusal.body, sent)
+            if watched:
+                named |= watched.named(refusal.body, sent)
+            if not named:
                 raise
             self.refused.update(named)
-            return self._start(connection, body, tokens)
+            return self._start(connection, body, watched)
 
     def _pieces(self, connection: Connection, body: dict[str, Any], reader: ReplyReader) -> Generator[str]:
         """Yield the text of one completion as it arrives.
@@ -216,7 +223,8 @@ class Endpoint:
         with connection.watched(self.limits.silence, told) as watch:
             try:
                 path = "/completions" if "prompt" in body else "/chat/completions"
-                for line in connection.lines(path, body, watch, self.limits.bytes(body.get("max_tokens"))):
+                most = self.limits.bytes(body.get("max_tokens"), body.get("logprobs", 0))
+                for line in connection.lines(path, body, watch, most):
                     if text := reader.feed(line):
                         with watch.held():
                             yield text

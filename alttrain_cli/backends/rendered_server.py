@@ -76,7 +76,7 @@ class RenderedServer(ServerBackend):
         if rest := reply.translated.finish():
             yield Chunk(rest, 0)
         finish = end.finish if end else Finish.LENGTH
-        score = watched.watch.score if watched else None
+        score = watched.score if watched else None
         text, tokens = reply.translated.text, reply.counted(end)
         found = Completion(text, finish, tokens, len(token_ids), score=score)
         return in_sections(self._template, found, self.order)
@@ -91,8 +91,7 @@ class RenderedServer(ServerBackend):
         body, cut = self._body(endpoint, token_ids, request.sampling, request.seed, reply.tokens)
         if body is None:
             return Completion("", cut)
-        more = watched.fields if watched else {}
-        pieces = endpoint.pieces(request.connection, body | more, watched.new if watched else None)
+        pieces = endpoint.pieces(request.connection, body, watched)
         with closing(pieces):
             while True:
                 try:
@@ -120,26 +119,29 @@ class RenderedServer(ServerBackend):
         self, endpoint: Endpoint, connection: Connection, request: Request[Any], sampling: Sampling
     ) -> Completion:
         asked = request.input
-        if not isinstance(asked, str) and self._watched(asked, sampling):
+        watched = None if isinstance(asked, str) else self._watched(asked, sampling)
+        if watched and watched.needed and not isinstance(asked, str):
             whole = StreamRequest(endpoint, connection, asked, sampling, request.seed)
             return endpoint.repeated(
                 connection, lambda once: _drained(self._streamed(replace(whole, endpoint=once), None))
             )
         token_ids = self._template.encode_text(rendered(self._template, asked))
         body, cut = self._body(endpoint, token_ids, sampling, request.seed)
-        found = endpoint.complete(connection, body) if body else Completion("", cut, 0)
+        found = endpoint.complete(connection, body, watched) if body else Completion("", cut, 0)
         found = replace(found, finish=Finish.STOP if found.finished else cut, prompt_tokens=len(token_ids))
         if isinstance(asked, str):
             return found
         text = whole_text(self._template, asked, found.text)
-        return in_sections(self._template, replace(found, text=text, marked=True), self.order)
+        score = watched.whole_score() if watched else None
+        return in_sections(self._template, replace(found, text=text, marked=True, score=score), self.order)
 
     def _watched(self, conversation: Conversation, sampling: Sampling) -> WatchedTokens | None:
-        """Return what looks for the verdict, if a threshold may turn it."""
-        if sampling.threshold is None or self.unscored:
+        """Return what looks for the verdict. Only a threshold needs it."""
+        if self.unscored:
             return None
-        started = self._template.own(conversation.started)
-        return WatchedTokens(VerdictWatch(self._verdict_tokens, started, sampling.threshold), self._template)
+        started, threshold = self._template.own(conversation.started), sampling.threshold
+        watch = VerdictWatch(self._verdict_tokens, started, threshold)
+        return WatchedTokens(watch, self._template, needed=threshold is not None)
 
     @cached_property
     def _verdict_tokens(self) -> VerdictTokens:
@@ -193,7 +195,7 @@ class _Reply:
     def chunk(self, piece: str) -> Chunk:
         """Add a piece and return it as a chunk. It is about one token, where the tokens are not known."""
         self.parts.append(piece)
-        count = len(self.watched.ids) - self.tokens if self.watched else 1
+        count = len(self.watched.ids) - self.tokens if self.watched and self.watched.needed else 1
         self.tokens += count
         text = self.translated.add(piece)
         self._parser.feed(text)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from alttrain_cli.backends.base import Completion, Finish
-from alttrain_cli.backends.seen_tokens import SeenToken, seen_tokens
+from alttrain_cli.backends.seen_tokens import WatchedTokens
 from alttrain_cli.structure.markers import THINK
 from alttrain_cli.text import escape_hidden
 
@@ -43,14 +43,14 @@ class ReportedError(Exception):
 class ReplyReader:
     """Takes the lines of one completion, of an event stream or of one JSON object.
 
-    `most` is how many characters the text may have. `tokens` gets the tokens, if they are requested.
+    `most` is how many characters the text may have. `watched` gets the tokens, if they are requested.
     """
 
-    def __init__(self, most: int, tokens: list[SeenToken] | None = None) -> None:
+    def __init__(self, most: int, watched: WatchedTokens | None = None) -> None:
         self._most = most
-        self._tokens = tokens
-        if tokens:
-            tokens.clear()  # they are of a try that broke before its first text
+        self._watched = watched
+        if watched:
+            watched.forget()  # what a try sent that broke
         self._length = 0
         self._fold = _Fold()
         self._half = ""
@@ -160,8 +160,8 @@ class ReplyReader:
         message = choice.get(name)
         if message is None and isinstance(choice.get("text"), str):
             self._is_raw = True
-            if self._tokens is not None:
-                self._tokens += seen_tokens(choice)
+            if self._watched:
+                self._watched.take(choice)
             return str(choice["text"])
         if message is None and self._streams:
             return ""
