@@ -333,7 +333,7 @@ def test_a_dry_run_shows_files_repository_and_card_and_does_nothing(
     done = export(run.path, "--push", "me/x", "--dry-run")
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
-    files = "model.safetensors", "README.md, training-recipe.yaml, export.json"
+    files = "model.safetensors", "README.md, training-recipe.yaml, verdict.json, export.json"
     for words in ("export/merged", *files, "me/x (private if it is new)", "## Not tested"):
         assert words in said, words
     assert done.output.splitlines()[-1] == f"next: alttrain export {run.path} --push me/x"

@@ -58,7 +58,7 @@ def proofs(folder: Path) -> dict[str, Any]:
 def test_every_type_has_its_file_and_nothing_else_is_left(exported: Path) -> None:
     names = {path.name for path in exported.iterdir()}
     files = {f"my-run-{kind}.gguf" for kind in ("F16", "Q8_0", "Q4_K_M")}
-    assert names == {*files, "Modelfile", "README.md", "export.json", "training-recipe.yaml"}
+    assert names == {*files, "Modelfile", "README.md", "export.json", "training-recipe.yaml", "verdict.json"}
     sizes = [(exported / f"my-run-{kind}.gguf").stat().st_size for kind in ("F16", "Q8_0", "Q4_K_M")]
     assert sizes == sorted(sizes, reverse=True)
 

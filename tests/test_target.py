@@ -2,14 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from alttrain_cli.backends.gpu_worker import read_target, target_record
 from alttrain_cli.backends.target import Target, find_target
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.recipe.layers import FALLBACK
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
+from alttrain_cli.storage.run_records import WordsRecord
+from alttrain_cli.structure.sections import THOUGHTS
+from alttrain_cli.structure.verdict_form import NAME as VERDICT_FORM
+from alttrain_cli.structure.verdict_form import VerdictForm
+from alttrain_cli.structure.verdict_words import NO_ASSESSMENT, VerdictWords
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +77,7 @@ def test_an_adapter_that_was_handed_on_brings_the_recipe_that_it_was_trained_wit
     write_config(here / "theirs")
     trained = Recipe.load("smollm2-135m", ("generation.max_new_tokens=7",))
     trained.save(here / "theirs" / EXPORTED_RECIPE)
-    assert find_target("theirs") == Target("theirs", trained, Path("theirs"))
+    assert find_target("theirs") == Target("theirs", trained, Path("theirs"), words=VerdictWords())
 
 
 def test_an_exported_model_has_the_settings_of_its_training_and_the_system_text_of_its_template(
@@ -90,6 +97,74 @@ def test_an_exported_model_has_the_settings_of_its_training_and_the_system_text_
     assert found.adapter is None
     assert found.unscored == ""  # it has learned to write a verdict, as its run has
     assert "has not learned to write a verdict" in find_target("smollm2-135m").unscored
+
+
+FIRST = ("assessment", "understanding", "reasoning")
+UNSAFE = {"harmful": (" unsafe",), "benign": (" safe",)}
+
+
+def handed_on(folder: Path, kind: str) -> Path:
+    """Write what a program reads first of an export, which is not in the folder of its run."""
+    folder.mkdir()
+    write_config(folder) if kind == "adapter" else (folder / "config.json").write_text("{}")
+    Recipe.load("smollm2-135m").save(folder / EXPORTED_RECIPE)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
+def test_an_export_keeps_the_order_and_the_verdict_words_of_its_run(here: Path, kind: str) -> None:
+    run = make_run()
+    run.update_manifest(status="finished", order=FIRST, verdict_words=WordsRecord(**UNSAFE))
+    folder = handed_on(here / "theirs", kind)
+    VerdictForm.of_run(run).save(folder)
+    found, own = find_target("theirs"), find_target(str(run.path))
+    assert (found.order, found.verdict_words) == (own.order, own.verdict_words)
+    assert (found.order, found.verdict_words) == (FIRST, VerdictWords(**UNSAFE))
+    assert found.unscored == ""
+    assert read_target(target_record(found)) == found  # also in a process on another GPU
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"order": ("understanding", "reasoning"), "verdict_words": WordsRecord()}, NO_ASSESSMENT),
+        (
+            {"verdict_words": WordsRecord(harmful=(" harmful",))},
+            "no row of its training has a benign verdict",
+        ),
+    ],
+)
+def test_an_export_without_a_score_says_why(here: Path, kind: str, values: dict[str, Any], why: str) -> None:
+    run = make_run()
+    run.update_manifest(status="finished", **values)
+    VerdictForm.of_run(run).save(handed_on(here / "theirs", kind))
+    assert find_target("theirs").unscored == find_target(str(run.path)).unscored == why
+    assert VerdictForm.in_folder(here / "theirs").problem == why
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
+def test_an_export_of_an_earlier_version_has_the_usual_verdicts(here: Path, kind: str) -> None:
+    handed_on(here / "theirs", kind)
+    found = find_target("theirs")
+    assert (found.order, found.verdict_words, found.unscored) == (THOUGHTS, VerdictWords(), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "not valid JSON"),
+        ("{}", "order"),
+        ('{"order": ["assessment", "assessment"], "harmful": [], "benign": []}', "each at most once"),
+        ('{"order": ["verdict"], "harmful": [], "benign": []}', "order"),
+        ('{"order": ["assessment"], "harmful": [""], "benign": []}', "harmful"),
+        ('{"order": ["assessment"], "harmful": " unsafe", "benign": []}', "harmful"),
+    ],
+)
+def test_a_damaged_form_of_the_verdict_is_one_line(here: Path, text: str, problem: str) -> None:
+    (handed_on(here / "theirs", "merged") / VERDICT_FORM).write_text(text)
+    with pytest.raises(AlttrainError, match=rf"^theirs/{VERDICT_FORM}: .*{problem}.*export the run again\.$"):
+        find_target("theirs")
 
 
 def test_an_adapter_from_elsewhere_brings_its_base_and_its_shape(here: Path) -> None:

@@ -10,11 +10,11 @@ from alttrain_cli.recipe.layers import FALLBACK, shipped_recipes
 from alttrain_cli.recipe.model import Lora, Recipe
 from alttrain_cli.recipe.shape import Shape
 from alttrain_cli.storage.names import is_hub_id
-from alttrain_cli.storage.reading import is_file, is_folder, object_in, sha256
+from alttrain_cli.storage.reading import is_file, is_folder, object_in
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
-from alttrain_cli.structure.row import iter_rows
 from alttrain_cli.structure.sections import THOUGHTS, Order, order_of
-from alttrain_cli.structure.verdict_words import VerdictWords
+from alttrain_cli.structure.verdict_form import VerdictForm, words_of
+from alttrain_cli.structure.verdict_words import NO_ASSESSMENT, VerdictWords
 from alttrain_cli.text import did_you_mean, suggest
 
 _SLIP = 0.85  # how alike a name and that of a run are that is meant; hub ids and runs are less
@@ -25,13 +25,14 @@ class Target:
     """A base model by its recipe, with an adapter on it or without.
 
     `order` is that of the sections that the adapter was trained to write. A run's base keeps it, so that
-    both are read alike.
+    both are read alike. `words` are those of an export's verdicts: a run has them in its own files.
     """
 
     name: str
     recipe: Recipe
     adapter: Path | None = None
     order: Order = THOUGHTS
+    words: VerdictWords | None = None
 
     @property
     def base(self) -> "Target":
@@ -58,15 +59,9 @@ class Target:
     @property
     def verdict_words(self) -> VerdictWords:
         """The words of the verdicts in the rows that it was trained on, or the usual ones if unknown."""
-        if self.run is None:
-            return VerdictWords()
-        manifest = self.run.manifest()
-        if (words := manifest.verdict_words) is not None:
-            return VerdictWords(words.harmful, words.benign)
-        path = Path(manifest.data.path) if manifest.data else None
-        if path and is_file(path) and manifest.data and sha256(path) == manifest.data.sha256:
-            return VerdictWords.of(row.assessment for row in iter_rows(path))
-        return VerdictWords()
+        if self.words is not None:
+            return self.words
+        return words_of(self.run) if self.run else VerdictWords()
 
     @property
     def unscored(self) -> str:
@@ -74,7 +69,7 @@ class Target:
         if self.adapter is None and self.holds_base:
             return "a model without an adapter of alttrain has not learned to write a verdict"
         if "assessment" not in self.order:
-            return "the rows of its training have no assessment"
+            return NO_ASSESSMENT
         return self.verdict_words.problem
 
     def check_comparable(self) -> None:
@@ -142,12 +137,15 @@ def _folder(path: Path, recipe: str | None) -> Target | None:
         run = Run.open(path)
         return Target(_name_of(path), Recipe.of_run(run), run.adapter_path, order_of(run))
     if (path / "adapter_config.json").is_file():
-        run = Run(path.parent)
-        order = order_of(run) if run.recipe_path.is_file() else THOUGHTS
-        return Target(_name_of(path), _recipe_of_adapter(path, recipe), path, order)
+        found = _recipe_of_adapter(path, recipe)
+        if (run := Run(path.parent)).recipe_path.is_file():
+            return Target(_name_of(path), found, path, order_of(run))
+        form = VerdictForm.in_folder(path)
+        return Target(_name_of(path), found, path, form.order, form.words)
     if (path / "config.json").is_file():
         found = _recipe_of_export(path) if recipe is None else _recipe_of(str(path), recipe)
-        return Target(_name_of(path), found)
+        form = VerdictForm.in_folder(path)
+        return Target(_name_of(path), found, None, form.order, form.words)
     return None
 
 

@@ -25,6 +25,8 @@ from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.new_folder import check_free, hidden_folder, publish
 from alttrain_cli.storage.run import EXPORTED_RECIPE, Run
 from alttrain_cli.structure.sections import order_of
+from alttrain_cli.structure.verdict_form import NAME as VERDICT_FORM
+from alttrain_cli.structure.verdict_form import VerdictForm
 
 if TYPE_CHECKING:
     from alttrain_cli.export.probes import Probes
@@ -79,7 +81,7 @@ class ExportJob:
 
     def files(self, one: Format) -> list[str]:
         """Return the names of the files in the folder of a format, which are those that an upload sends."""
-        return [*one.files(self.run, self.recipe), CARD, EXPORTED_RECIPE, PROOF]
+        return [*one.files(self.run, self.recipe), CARD, EXPORTED_RECIPE, VERDICT_FORM, PROOF]
 
     def card(self) -> ModelCard:
         """Return the model card of the first format, without a proof."""
@@ -156,11 +158,12 @@ def _prove(job: ExportJob, one: Format, folder: Path, probes: "Probes", progress
 def _publish(
     job: ExportJob, one: Format, hidden: Path, proofs: Sequence[Proof], licence: Licence | None
 ) -> Export:
-    """Add proof, card and recipe, and give the folder its name: a marked one if a proof failed."""
+    """Add what is not weights, and give the folder its name: a marked one if a proof failed."""
     made = Export(job.out / one.name, proofs, one.next_step(job.out / one.name))
     write_json(hidden / PROOF, made.record())
     lines = [line for proof in proofs for line in proof.in_words()]
     ModelCard.of(job.run, job.recipe, one.library, licence, lines).save(hidden)
+    VerdictForm.of_run(job.run).save(hidden)
     if made.problems:
         made = replace(made, folder=made.folder.with_name(made.folder.name + FAILED))
         with atomic_writer(hidden / WARNING) as file:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from alttrain_cli.structure.verdict import Verdict, deciding_word, verdict_of
 
+NO_ASSESSMENT = "the rows of its training have no assessment"  # why there is no score
 RARE = 0.01  # of the words of its meaning; one that is no more frequent is left out
 
 
@@ -36,7 +37,7 @@ class VerdictWords:
     def problem(self) -> str:
         """Why they give no score; empty if they do."""
         if not self.harmful and not self.benign:
-            return "the rows of its training have no assessment"
+            return NO_ASSESSMENT
         if not self.harmful or not self.benign:
             missing = "benign" if self.harmful else "harmful"
             return f"no row of its training has a {missing} verdict"

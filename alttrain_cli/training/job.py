@@ -29,6 +29,7 @@ from alttrain_cli.storage.run_records import (
 )
 from alttrain_cli.structure.sections import order_of
 from alttrain_cli.structure.template import EncodedRow
+from alttrain_cli.structure.verdict_form import VerdictForm
 from alttrain_cli.training.canary import Canary
 from alttrain_cli.training.curve import curve_svg
 from alttrain_cli.training.fit import estimate_sizes, timed_plan
@@ -222,6 +223,7 @@ class TrainingSession:
         licence = licence_of(self._recipe.model, self._loaded.source)
         library = "transformers" if self._recipe.model.full_finetuning else "peft"
         ModelCard.of(self._run, Recipe.of_run(self._run), library, licence).save(self._run.adapter_path)
+        VerdictForm.of_run(self._run).save(self._run.adapter_path)
 
     def _log(self, step: TrainingStep) -> None:
         """Append a step to the log; tokens and seconds continue those of an earlier process."""
