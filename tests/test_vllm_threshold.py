@@ -1,6 +1,7 @@
 """The threshold inside vLLM: a logits processor decides the verdict, and the model goes on from it."""
 
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from alttrain_cli.engine import vllm_threshold
 from alttrain_cli.engine.verdict_watch import VerdictTokens
 from alttrain_cli.engine.vllm_threshold import WatchedRequest, threshold_of
-from alttrain_cli.structure.sections import THOUGHTS
+from alttrain_cli.errors import ModelError
+from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.template import Template
-from alttrain_cli.structure.verdict_words import VerdictWords
+from alttrain_cli.structure.verdict_form import VerdictForm
+from alttrain_cli.structure.verdict_words import NO_ASSESSMENT, VerdictWords
 from tests import families
 from tests.language import Language
 from tests.test_vllm_dial import BENIGN, HARMFUL
@@ -79,6 +82,31 @@ def test_a_verdict_word_at_another_place_is_left_alone() -> None:
     assert written(template, {text: 1.0}, processor) == text
 
 
+# These tokenizers have a token per letter. With their space, the words begin with the same token.
+@pytest.mark.parametrize(("harmful", "benign"), [(" harmful", " benign"), ("Harmful", "Benign")])
+@pytest.mark.parametrize("seed", [None, *range(1, 7)])
+def test_where_other_words_are_likelier_there_is_no_score_and_the_draw_stays_as_it_is(
+    harmful: str, benign: str, seed: int | None
+) -> None:
+    template, words = Template.of(families.tokenizer("smollm2")), VerdictWords((harmful,), (benign,))
+    own, other = HARMFUL.replace("harmful", harmful.strip()), BENIGN.replace("benign", benign.strip())
+    unknown = [HARMFUL.replace("harmful", word) for word in ("odd", "new", "mild", "vague", "plain")]
+    texts = {own: 0.4, other: 0.02, **dict.fromkeys(unknown, 0.116)}
+    found = written(template, texts, watching(template, 0.99, words), seed)
+    assert found == written(template, texts, None, seed)
+    assert found == own or seed is not None
+
+
+def test_a_verdict_that_comes_after_another_likelier_word_is_decided_there() -> None:
+    template, words = Template.of(families.tokenizer("smollm2")), VerdictWords(("Harmful",), ("Benign",))
+    own, odd, late, later = (
+        HARMFUL.replace("harmful", word) for word in ("Harmful", "odd", "plainly Harmful", "plainly Benign")
+    )
+    texts = {own: 0.4, odd: 0.25, late: 0.25, later: 0.1}
+    found = {written(template, texts, watching(template, 0.9, words), seed) for seed in range(12)}
+    assert found == {own, odd, later}
+
+
 @pytest.mark.parametrize("given", ["0.5", True, -0.1, 1.5, float("nan"), [0.5]])
 def test_a_wrong_threshold_is_one_line(given: Any) -> None:
     with pytest.raises(ValueError, match=r"^vllm_xargs\.threshold: must be a number from 0 to 1, not "):
@@ -103,17 +131,19 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (*modules, last):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     vllm_threshold._processor_class.cache_clear()
-
-
-def test_vllm_finds_the_class_by_its_name_and_each_request_has_its_own_processor(
-    stand_in: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(
         "transformers.AutoTokenizer.from_pretrained", lambda name, revision: families.tokenizer(name)
     )
-    found = vllm_threshold.VerdictThreshold
-    config = SimpleNamespace(model_config=SimpleNamespace(tokenizer="smollm2", tokenizer_revision=None))
-    processor = found(config, "cpu", False)
+
+
+def started(model: str | Path) -> Any:
+    """Make the processor as vLLM does where it loads a model."""
+    config = SimpleNamespace(model=str(model), tokenizer="smollm2", tokenizer_revision=None)
+    return vllm_threshold.VerdictThreshold(SimpleNamespace(model_config=config), "cpu", False)
+
+
+def test_vllm_finds_the_class_by_its_name_and_each_request_has_its_own_processor(stand_in: None) -> None:
+    found, processor = vllm_threshold.VerdictThreshold, started("me/model-of-the-hub")
     assert not processor.is_argmax_invariant()
     assert processor.new_req_logits_processor(SimpleNamespace(extra_args=None)) is None
     one, other = (
@@ -125,3 +155,37 @@ def test_vllm_finds_the_class_by_its_name_and_each_request_has_its_own_processor
         found.validate_params(SimpleNamespace(extra_args={"threshold": 2}))
     with pytest.raises(AttributeError, match="nothing"):
         vllm_threshold.nothing  # noqa: B018
+
+
+def test_the_words_and_the_order_of_an_export_are_those_of_its_file(stand_in: None, tmp_path: Path) -> None:
+    order: Order = ("assessment", "understanding", "reasoning")
+    VerdictForm(order=order, harmful=(" unsafe",), benign=(" safe",)).save(tmp_path)
+    text = "<think>\nIt is {}, as I see it.\n\nThey ask about a lock.\n\nI go on.\n</think>\n\nHere."
+    unsafe, safe = text.format("unsafe"), text.format("safe")
+    template, asked = (
+        Template.of(families.tokenizer("smollm2")),
+        SimpleNamespace(extra_args={"threshold": 0.8}),
+    )
+    for model, wanted in (
+        (tmp_path, safe),
+        ("me/model-of-the-hub", unsafe),
+    ):  # one with other words is left alone
+        processor = started(model).new_req_logits_processor(asked)
+        assert written(template, {unsafe: 0.7, safe: 0.3}, processor) == wanted
+
+
+@pytest.mark.parametrize(
+    ("order", "benign", "why"),
+    [
+        (("understanding", "reasoning"), (), NO_ASSESSMENT),
+        (THOUGHTS, (), "no row of its training has a benign verdict"),
+    ],
+)
+def test_vllm_does_not_start_with_an_export_whose_verdicts_have_no_score(
+    stand_in: None, tmp_path: Path, order: Order, benign: tuple[str, ...], why: str
+) -> None:
+    VerdictForm(order=order, harmful=(" harmful",), benign=benign).save(tmp_path)
+    with pytest.raises(ModelError) as said:
+        started(tmp_path)
+    line = f"{tmp_path}: its verdicts have no score: {why}. Start vLLM without --logits-processors."
+    assert str(said.value) == line
