@@ -323,6 +323,7 @@ def test_chat_and_model_card_state_a_calibration_that_holds(run: Path, scores: S
         for library in ("peft", "transformers", "gguf")
     }
     assert ["vLLM on the same machine" in text for text in cards.values()] == [True, True, False]
+    assert ["--logits-processors" in text for text in cards.values()] == [False, True, False]
     assert "llama.cpp uses the model's own verdicts" in cards["gguf"]
     (run / "adapter" / "adapter_model.safetensors").write_bytes(b"another")
     shown, card = stated()
@@ -389,6 +390,8 @@ def test_a_run_whose_verdicts_have_no_score_says_why(
 ) -> None:
     run = make(str(tmp_path / "other"), **values)
     assert f"its verdicts have no score: {words}" in refused(run)
+    card = ModelCard.of(Run(run), find_target(str(run)).recipe, "transformers", None).text()
+    assert "--logits-processors" not in card
 
 
 def test_a_server_a_base_model_and_a_missing_folder_are_one_line(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from alttrain_cli.backends.target import find_target
 from alttrain_cli.cli import app
 from alttrain_cli.engine import shared_files
 from alttrain_cli.engine.load import LoadedModel
@@ -20,11 +21,14 @@ from alttrain_cli.export.proof import NEAR_TIE
 from alttrain_cli.library_output import capture_output
 from alttrain_cli.storage.files import write_json
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import WordsRecord
+from alttrain_cli.structure.verdict_words import VerdictWords
 from tests.command_lines import result_of
 from tests.trained import write_run
 from tests.warm import Warm
 
 pytestmark = pytest.mark.model
+WORDS = VerdictWords((" unsafe",), (" safe",))  # not the usual ones
 ALL = bool(os.environ.get("ALTTRAIN_ALL_FAULTS"))  # make faults
 
 CLEAN = os.environ.get("ALTTRAIN_CLEAN_PYTHON", "")  # a Python with torch, transformers and safetensors alone
@@ -71,7 +75,9 @@ def proof(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def r1(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return write_run(tmp_path_factory.mktemp("r1"), "r1-llama", "llama", "r1-8b")
+    made = write_run(tmp_path_factory.mktemp("r1"), "r1-llama", "llama", "r1-8b")
+    made.update_manifest(verdict_words=WordsRecord(harmful=WORDS.harmful, benign=WORDS.benign))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +254,7 @@ def test_the_adapter_is_exported_with_the_template_of_training_and_its_base_by_n
     assert {path.name for path in tmp_path.iterdir()} == {"adapter", "merged"}
     for one in planned:  # what an upload would send
         assert sorted(one["files"]) == sorted(path.name for path in Path(one["folder"]).iterdir())
+        assert find_target(one["folder"]).verdict_words == WORDS
     found = proof(tmp_path / "adapter")
     assert (found["same"], found["wrong_ids"]) == (8, 0)
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
