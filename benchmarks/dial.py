@@ -4,7 +4,8 @@
     python benchmarks/dial.py RUN --promise 200
 
 The cost is paired, in seconds of the processor: the same prompts are completed with and without the
-score, in turn, and every completion must be the same. The promise is measured on the scores that
+score, in turn, and every completion must be the same. Two runs differ by more than the score costs, so
+the time in its own code is measured too, as a share of the run. The promise is measured on the scores that
 `alttrain calibrate` has stored, in two ways. In the first, each resampling draws as many rows with
 replacement as a calibration chooses with, and looks at the rate among all rows, which are the
 population. In the second, each divides the rows anew, and looks at the rate among the third that did
@@ -13,8 +14,10 @@ not choose: that rate has the noise of few rows too.
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from measuring import parser_of, print_machine, read_options, spread
 
@@ -30,6 +33,35 @@ from alttrain_cli.library_output import capture_output
 from alttrain_cli.progress import Progress
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.run import Run
+
+
+@contextmanager
+def own_seconds() -> Iterator[Callable[[], float]]:
+    """Yield a function that returns the seconds so far in the score's own code, in generation alone."""
+    from alttrain_cli.engine import batch
+
+    seconds, inside = 0.0, False
+    watch, decode = batch._Watching.__call__, batch.Decoding.__call__
+
+    def watching(self: Any, *arguments: Any) -> Any:
+        nonlocal seconds, inside
+        start, inside = time.process_time(), True
+        found = watch(self, *arguments)
+        seconds, inside = seconds + time.process_time() - start, False
+        return found
+
+    def decoding(self: Any, *arguments: Any) -> Any:
+        nonlocal seconds
+        start = time.process_time()
+        found = decode(self, *arguments)
+        seconds -= (time.process_time() - start) * inside  # the choice of a token is made without a score too
+        return found
+
+    batch._Watching.__call__, batch.Decoding.__call__ = watching, decoding  # type: ignore[method-assign]
+    try:
+        yield lambda: seconds
+    finally:
+        batch._Watching.__call__, batch.Decoding.__call__ = watch, decode  # type: ignore[method-assign]
 
 
 def cost(target: Target, prompts: int, pairs: int, max_new_tokens: int | None) -> None:
@@ -54,6 +86,9 @@ def cost(target: Target, prompts: int, pairs: int, max_new_tokens: int | None) -
         return seconds, texts, sum(isinstance(one, Completion) and bool(one.score) for one in found.values())
 
     timed(scored=True)  # the first call warms up
+    with own_seconds() as seconds:
+        whole = timed(scored=True)[0]
+        print(f"the score's own code took {seconds():.3f} s of {whole:.2f} s: {seconds() / whole:.2%}")
     ratios = []
     for number in range(pairs):
         first = bool(number % 2)

@@ -7,14 +7,14 @@ import numpy
 import pytest
 
 from alttrain_cli.data.audit import contradictions
-from alttrain_cli.data.starter import FILES, FULL, LABELS, Split, starter_pairs, starter_rows
+from alttrain_cli.data.starter import FILES, FULL, LABELS, STARTER, Split, starter_pairs, starter_rows
 from alttrain_cli.data.styles import check_row
 from alttrain_cli.text import overlap
 from tests.later import later
 
 sklearn = later("sklearn")
 ALL = starter_pairs(FULL)
-PAIRS = [pair for pair in ALL if pair["kind"] != "everyday"]  # contrast pairs: only the meaning differs
+EVERYDAY = [pair for pair in ALL if pair["kind"] == "everyday"]
 DANGEROUS_LOOKING = {
     *("homonym", "figure-of-speech", "safe-target", "fiction", "history", "definition", "medicine"),
     *("defence", "public-facts"),
@@ -95,7 +95,10 @@ def test_prompts_and_answers_stand_only_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bayes", "logistic"])
-def test_a_bag_of_words_cannot_tell_the_labels(contrasts: list[dict[str, Any]], kind: str) -> None:
+def test_a_bag_of_words_cannot_tell_the_labels(
+    name: str, contrasts: list[dict[str, Any]], kind: str
+) -> None:
+    """From thousands of pairs it learns which words name a harm, and not only how we write."""
     classifier = (
         sklearn().naive_bayes.MultinomialNB()
         if kind == "bayes"
@@ -103,7 +106,8 @@ def test_a_bag_of_words_cannot_tell_the_labels(contrasts: list[dict[str, Any]], 
             solver="liblinear"
         )  # the quick one for counts of words
     )
-    assert told_apart(of_words(classifier), prompts(contrasts), "accuracy") < 0.70
+    most = 0.70 if name == STARTER else 0.78
+    assert told_apart(of_words(classifier), prompts(contrasts), "accuracy") < most
 
 
 def test_neither_length_nor_punctuation_can_tell_the_labels(name: str) -> None:
@@ -122,6 +126,6 @@ def test_the_first_word_cannot_tell_the_labels(name: str) -> None:
 
 
 def test_both_sides_of_a_pair_are_as_long() -> None:
-    lengths = [[len(pair[label]["prompt"].split()) for label in LABELS] for pair in ALL if pair not in PAIRS]
+    lengths = [[len(pair[label]["prompt"].split()) for label in LABELS] for pair in EVERYDAY]
     harmful, benign = numpy.array(lengths).T
     assert (abs(harmful - benign) <= 2 + numpy.maximum(harmful, benign) // 10).all()

@@ -18,6 +18,8 @@ FILES = {
         *_ASKED,
         *("claims", "persons", "bodies", "schemes"),
         *("contrasts", "instructions", "wrappings", "short", "sensitive", "tasks"),
+        *("assistant", "computers", "crimes", "health", "money", "others", "persuasion", "substances"),
+        *("documents", "indirect", "plain", "sloppy", "sounds", "specific", "subjects"),
     ),
 }
 
