@@ -95,9 +95,7 @@ def test_prompts_and_answers_stand_only_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bayes", "logistic"])
-def test_a_bag_of_words_cannot_tell_the_labels(
-    name: str, contrasts: list[dict[str, Any]], kind: str
-) -> None:
+def test_a_bag_of_words_cannot_tell_the_labels(name: str, contrasts: list[dict[str, Any]], kind: str) -> None:
     """From thousands of pairs it learns which words name a harm, and not only how we write."""
     classifier = (
         sklearn().naive_bayes.MultinomialNB()
