@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from measuring import parser_of, print_machine, read_options, spread
 
@@ -38,30 +39,28 @@ from alttrain_cli.storage.run import Run
 @contextmanager
 def own_seconds() -> Iterator[Callable[[], float]]:
     """Yield a function that returns the seconds so far in the score's own code, in generation alone."""
-    from alttrain_cli.engine import batch
+    from alttrain_cli.engine.batch import _Watching
+    from alttrain_cli.engine.draws import Decoding
 
     seconds, inside = 0.0, False
-    watch, decode = batch._Watching.__call__, batch.Decoding.__call__
+    watch, decode = _Watching.__call__, Decoding.__call__
 
-    def watching(self: Any, *arguments: Any) -> Any:
+    def watching(*arguments: Any) -> Any:
         nonlocal seconds, inside
         start, inside = time.process_time(), True
-        found = watch(self, *arguments)
+        found = watch(*arguments)
         seconds, inside = seconds + time.process_time() - start, False
         return found
 
-    def decoding(self: Any, *arguments: Any) -> Any:
+    def decoding(*arguments: Any) -> Any:
         nonlocal seconds
         start = time.process_time()
-        found = decode(self, *arguments)
+        found = decode(*arguments)
         seconds -= (time.process_time() - start) * inside  # the choice of a token is made without a score too
         return found
 
-    batch._Watching.__call__, batch.Decoding.__call__ = watching, decoding  # type: ignore[method-assign]
-    try:
+    with patch.object(_Watching, "__call__", watching), patch.object(Decoding, "__call__", decoding):
         yield lambda: seconds
-    finally:
-        batch._Watching.__call__, batch.Decoding.__call__ = watch, decode  # type: ignore[method-assign]
 
 
 def cost(target: Target, prompts: int, pairs: int, max_new_tokens: int | None) -> None:
