@@ -87,7 +87,7 @@ VALUES = [
     _key("overflow", "3.0e-3", "1e999", "train.learning_rate: must be a finite number"),
     _key(
         "huge",
-        "train_batch_size: 4",
+        "train_batch_size: 8",
         f"train_batch_size: {10**30}",
         "per_device_train_batch_size: must be less",
     ),
