@@ -10,7 +10,7 @@ from alttrain_cli.engine.cache import begun, can_join, layers_of, roomy_layer, s
 from alttrain_cli.engine.draws import Decoding
 from alttrain_cli.engine.load import LoadedModel, adapter_switched
 from alttrain_cli.engine.prefixes import Prefixes
-from alttrain_cli.engine.verdict_watch import VerdictWatch
+from alttrain_cli.engine.verdict_watch import VerdictWatch, chances_of
 
 ROUND = 64  # tokens per row, at most, between two checks for finished rows
 
@@ -190,7 +190,7 @@ class _Watching:
         scores = self._decoding(input_ids, scores)
         for row, watch in self._seen_in(scores, rows):
             token = int(scores[row].argmax())
-            other = watch.see(self._requests[row].written, token, partial(_chances, logits, row))
+            other = watch.see(self._requests[row].written, token, partial(chances_of, logits[row]))
             if other is not None:
                 scores[row] = float("-inf")
                 scores[row, other] = 0.0
@@ -209,14 +209,6 @@ def _is_watched(request: BatchRequest) -> bool:
     if not request.watch or not request.left or not request.watch.is_due(request.written):
         return False
     return request.streamer is None or request.streamer.forced is None
-
-
-def _chances(logits: Any, row: int, ids: Sequence[int]) -> list[float]:
-    """Return how likely some tokens are in a row."""
-    import torch
-
-    values = logits[row].float()
-    return [float(one) for one in (values[list(ids)] - torch.logsumexp(values, -1)).exp()]
 
 
 class _Forcing:

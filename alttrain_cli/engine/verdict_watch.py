@@ -6,7 +6,7 @@ the probabilities of that token: no other pass and no other model.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alttrain_cli.structure.sections import Order
 from alttrain_cli.structure.template import Template
@@ -17,6 +17,12 @@ from alttrain_cli.structure.verdict_words import VerdictWords
 
 Tokens = tuple[int, ...]
 Chances = Callable[[Sequence[int]], Sequence[float]]  # of some tokens: how likely each was to be next
+
+
+def chances_of(logits: Any, ids: Sequence[int]) -> list[float]:
+    """Return how likely some tokens are to be next, by the logits of the vocabulary: (vocabulary,)."""
+    values = logits.float()
+    return [float(one) for one in (values[list(ids)] - values.logsumexp(-1)).exp()]
 
 
 class _Word(NamedTuple):

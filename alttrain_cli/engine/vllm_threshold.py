@@ -8,12 +8,11 @@ imports this module in its own environment. There it needs torch, transformers a
 and sentencex.
 """
 
-from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch
+from alttrain_cli.engine.verdict_watch import VerdictTokens, VerdictWatch, chances_of
 from alttrain_cli.errors import ModelError
 from alttrain_cli.structure.template import Template
 from alttrain_cli.structure.verdict_form import VerdictForm
@@ -58,7 +57,7 @@ class WatchedRequest:
         if not watch.is_due(output_ids):
             return logits
         token = int(logits.argmax())
-        chances = partial(_chances, logits)
+        chances = partial(chances_of, logits)
         if (first := watch.awaited) is not None and (token not in first or sum(chances(first)) < LEAST_MASS):
             return logits  # no verdict, or an unknown score
         other = watch.see(output_ids, token, chances)
@@ -69,12 +68,6 @@ class WatchedRequest:
         decided = logits.new_full(logits.shape, float("-inf"))
         decided[token if other is None else other] = 0.0
         return decided
-
-
-def _chances(logits: Any, ids: Sequence[int]) -> list[float]:
-    """Return how likely some tokens are, as the model alone would have it."""
-    values = logits.float()
-    return [float(one) for one in (values[list(ids)] - values.logsumexp(-1)).exp()]
 
 
 @cache

@@ -42,7 +42,7 @@ def _pieces(url: str) -> Iterator[bytes]:
     came = 0
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            wanted = str(answer.headers.get("Content-Length"))
+            wanted = answer.headers.get("Content-Length", "")
             while piece := answer.read(PIECE):
                 came += len(piece)
                 yield piece
