@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import namedtuple
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from alttrain_cli.export import llama_process, push
 from alttrain_cli.export.formats import choose_formats
 from alttrain_cli.export.gguf import QUANTISED, GgufFormat
 from alttrain_cli.export.preflight import SPARE, check_room
+from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.storage.files import write_json
@@ -374,7 +376,7 @@ def test_the_real_client_uploads_the_whole_folder_into_a_private_repository(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", not is_xet)
     files = {path.name: path.read_bytes() for path in exported.iterdir()}
-    assert push.push(exported, "me/x") == f"{hub.url}/me/x"
+    assert push.push(exported, "me/x", Progress()) == f"{hub.url}/me/x"
     assert hub.refused == []
     (name, found), *others = hub.repositories.items()
     assert (name, found.visibility, others) == ("me/x", "private", [])
@@ -386,7 +388,7 @@ def test_the_real_client_uploads_the_whole_folder_into_a_private_repository(
     assert found.files == {**files, **wanted}
     assert hub.stored >= (len(large) if is_xet else 0)
     (exported / "tokenizer.json").write_text('{"new": 1}')
-    push.push(exported, "me/x")  # into the one that exists
+    push.push(exported, "me/x", Progress())  # into the one that exists
     assert found.files["tokenizer.json"] == b'{"new": 1}'
 
 
@@ -394,7 +396,26 @@ def test_an_upload_that_fails_names_the_folder_and_the_next_step(exported: Path,
     full = Refusal("Private repository storage limit reached", 403)
     hub.fault = lambda line: full if "/commit/" in line else None
     with pytest.raises(push.AlttrainError, match=r"is complete.*storage limit.*hf upload me/x '.*my run'$"):
-        push.push(exported, "me/x")
+        push.push(exported, "me/x", Progress())
+
+
+def test_an_upload_that_is_interrupted_names_what_is_there_and_the_next_step(
+    exported: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Said(Progress):
+        def warn(self, text: str) -> None:
+            said.append(text)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        push.push(exported, "me/x", Said())
+    [line] = said
+    assert re.search(r"interrupted\..*is complete.*me/x may lack.*hf upload me/x '.*my run'$", line)
 
 
 def test_a_card_that_the_hub_refuses_is_shown_with_every_reason_and_must_be_corrected(
@@ -406,7 +427,7 @@ def test_a_card_that_the_hub_refuses_is_shown_with_every_reason_and_must_be_corr
     )
     (exported / "README.md").write_text(text)
     with pytest.raises(push.AlttrainError) as refusal:
-        push.push(exported, "me/x")
+        push.push(exported, "me/x", Progress())
     said = 'README.md: "library_name" must be a string; "license" must be one of [apache-2.0, '
     assert said in str(refusal.value)
     assert f"Correct the first lines of {exported / 'README.md'}, then run: hf upload me/x" in str(

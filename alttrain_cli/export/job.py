@@ -111,9 +111,9 @@ def export(job: ExportJob, progress: Progress) -> list[Export]:
     return exports
 
 
-def push_proved(job: ExportJob, exports: Sequence[Export]) -> str | None:
+def push_proved(job: ExportJob, exports: Sequence[Export], progress: Progress) -> str | None:
     """Upload the export, if --push was given; return its address."""
-    return push(exports[0].folder, job.repo) if job.repo is not None else None
+    return push(exports[0].folder, job.repo, progress) if job.repo is not None else None
 
 
 def check_proofs(exports: Sequence[Export]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alttrain_cli.errors import AlttrainError, first_line
 from alttrain_cli.network import is_offline
+from alttrain_cli.progress import Progress
 from alttrain_cli.runs.model_card import NAME as CARD
 from alttrain_cli.storage.names import is_hub_id
 
@@ -41,16 +42,22 @@ def check_push() -> None:
         raise AlttrainError(f"--push: {reason}. Run: hf auth login, or export without --push.") from None
 
 
-def push(folder: Path, repo: str) -> str:
+def push(folder: Path, repo: str, progress: Progress) -> str:
     """Upload a folder and return the address; a repository that does not exist is created private."""
     from huggingface_hub import HfApi
 
-    api = HfApi()
+    api, again = HfApi(), shlex.join(["hf", "upload", repo, str(folder)])
     try:
-        api.create_repo(repo, private=True, exist_ok=True)
-        info = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Export of alttrain")
+        with progress.status("Uploading ..."):
+            api.create_repo(repo, private=True, exist_ok=True)
+            info = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Export of alttrain")
+    except KeyboardInterrupt:
+        progress.warn(
+            f"interrupted. {folder} is complete, but {repo} may lack some or all of its files. "
+            f"To upload what is missing: {again}"
+        )
+        raise
     except Exception as error:
-        again = shlex.join(["hf", "upload", repo, str(folder)])
         if str(error).startswith(_CARD_REFUSED):
             raise AlttrainError(
                 f"{folder} is complete, but the hub refuses its card: {_in_one_sentence(error)} "

@@ -1,7 +1,6 @@
 """The work of `alttrain export`."""
 
 import shlex
-from contextlib import nullcontext
 from typing import Any
 
 import typer
@@ -44,8 +43,8 @@ def export(context: typer.Context, options: ExportOptions) -> None:
     address = None
     try:
         check_proofs(exports)
-        with console.status("Uploading ...") if options.push else nullcontext():
-            address = push_proved(job, exports)
+        with console.Reporter() as reporter:
+            address = push_proved(job, exports, reporter)
     finally:  # the folders are there, also if a proof or the upload failed
         records = [{"folder": str(one.folder), **one.record()} for one in exports]
         console.print_result({"exports": records, "uploaded": address})
