@@ -97,7 +97,7 @@ def run_ours(
     from alttrain_cli.training.train import train
 
     tokenised = isinstance(rows[0], EncodedRow)
-    before = sizes_of(rows) if tokenised else [estimate_size(recipe, row) for row in rows]
+    before = sizes_of(rows) if tokenised else [estimate_size(row, recipe.model.system) for row in rows]
     if side == RECOMPUTING:
         recipe = recipe.changed({"train": {"gradient_checkpointing": True}})
     planned = plan(recipe, before, machine)

@@ -19,13 +19,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from alttrain_cli.cli import app
+from alttrain_cli.data import styles
 from alttrain_cli.engine import machine as machines
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.errors import AlttrainError, DataError, ModelError
 from alttrain_cli.runs.scores import evaluation_of
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.shipped_files import shipped_studies
-from alttrain_cli.study import cost, launch
+from alttrain_cli.structure.row import Row
+from alttrain_cli.study import cost, launch, rows
 from alttrain_cli.study import plan as plans
 from alttrain_cli.study.file import StudyFile
 from alttrain_cli.study.formats import FORMATS
@@ -131,6 +133,25 @@ def test_a_plan_counts_the_models_that_are_not_on_this_machine(
     assert found["Qwen/Qwen3Guard-Gen-4B"] == pytest.approx(2 * 4.02e9 / 2**30)
     monkeypatch.setattr(cost, "is_in_cache", lambda name, *_: name == "Qwen/Qwen3Guard-Gen-4B")
     assert found.keys() - downloads().keys() == {"Qwen/Qwen3Guard-Gen-4B"}
+
+
+def test_a_plan_checks_a_row_of_the_starter_set_once_however_many_sizes_have_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[tuple[str, str]] = []
+
+    def restyle(row: Row, style: str) -> Row:
+        checked.append((row.id, style))
+        return styles.restyle(row, style)
+
+    monkeypatch.setattr(rows, "restyle", restyle)
+    rows._of_starter.cache_clear()
+    place = small("sizes=[40, 20]")
+    planned = plan_study(place.grid, place.folder, CARD).steps
+    assert [one.step.title for one in planned if one.step.kind == "build"] == [
+        *("alttrain, 40", "alttrain, 20", "no-ha, 40", "no-ha, 20")
+    ]
+    assert len(checked) == len({*checked}) == 2 * 40
 
 
 @pytest.mark.parametrize("path", shipped_studies(), ids=lambda path: path.stem)

@@ -10,9 +10,9 @@ from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.data.styles import restyle
 from alttrain_cli.recipe.model import Recipe
 from alttrain_cli.study.steps import BuildStep
-from alttrain_cli.training.fit import TYPICAL_LONGEST, TYPICAL_ROWS, estimate_sizes
+from alttrain_cli.training.fit import TYPICAL_LONGEST, TYPICAL_ROWS, estimate_size, estimate_sizes
 from alttrain_cli.training.memory_plan import RowSize
-from alttrain_cli.training.rows import TrainingRows
+from alttrain_cli.training.rows import TrainingRows, ends_at_verdict
 
 TYPICAL = 1000  # rows of a source that names no number
 # Traces that stay as they are: the middle of each tenth of STAR-1's, and some as long as in other sets.
@@ -56,12 +56,21 @@ def _of_source(source: str, style: str, recipe: Recipe) -> list[RowSize]:
     if name not in STARTER_SETS:
         typical = WHOLE_TRACES if style == "original" else TYPICAL_ROWS
         return [typical[at * len(typical) // count] for at in range(count)]
-    rows = starter_rows("train", name)
-    chosen = [rows[at * len(rows) // count] for at in range(min(count, len(rows)))]
+    there, system = len(starter_rows("train", name)), recipe.model.system
+    places = [at * there // count for at in range(min(count, there))]
+    chosen = list(zip(places, ends_at_verdict(len(places), recipe.train), strict=True))
     try:
-        return estimate_sizes(recipe, [restyle(row, style) for row in chosen])
+        return [_of_starter(name, place, style, system)[cut] for place, cut in chosen]
     except SampleError:  # the build will say why
-        return estimate_sizes(recipe, chosen)
+        return [_of_starter(name, place, None, system)[cut] for place, cut in chosen]
+
+
+@cache  # the sizes of a study have most rows in common, and to check a row again takes long
+def _of_starter(name: str, place: int, style: str | None, system: str | None) -> tuple[RowSize, RowSize]:
+    """Return the size of one row, and its size up to its verdict."""
+    row = starter_rows("train", name)[place]
+    row = restyle(row, style) if style else row
+    return estimate_size(row, system), estimate_size(row, system, cut=True)
 
 
 @cache

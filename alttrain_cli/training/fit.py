@@ -144,15 +144,19 @@ def timed_plan(
 def estimate_sizes(recipe: Recipe, rows: Sequence[Row]) -> list[RowSize]:
     """Return about how many tokens the rows have."""
     chosen = ends_at_verdict(len(rows), recipe.train)
-    return [estimate_size(recipe, row, cut=cut) for row, cut in zip(rows, chosen, strict=True)]
+    system = recipe.model.system
+    return [estimate_size(row, system, cut=cut) for row, cut in zip(rows, chosen, strict=True)]
 
 
-def estimate_size(recipe: Recipe, row: Row, *, cut: bool = False) -> RowSize:
-    """Return about how many tokens a row has, or up to its verdict if it is `cut` there."""
+def estimate_size(row: Row, system: str | None, *, cut: bool = False) -> RowSize:
+    """Return about how many tokens a row has, or up to its verdict if it is `cut` there.
+
+    `system` is the recipe's system prompt.
+    """
     end = end_of_verdict(row.assessment) if cut and row.assessment else None
     kept = (row.trace.thinking, row.answer) if end is None else (row.understanding, row.assessment[:end])
     trained = sum(map(estimate_tokens, kept)) + TEMPLATE_TOKENS // 2
-    given = sum(map(estimate_tokens, (row.prompt, recipe.model.system or ""))) + TEMPLATE_TOKENS // 2
+    given = sum(map(estimate_tokens, (row.prompt, system or ""))) + TEMPLATE_TOKENS // 2
     return RowSize(given + trained, trained)
 
 
