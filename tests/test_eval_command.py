@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +31,12 @@ from alttrain_cli.evaluation.suites.published import read_suites
 from alttrain_cli.evaluation.suites.suite import Item, find_suites
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
-from alttrain_cli.storage.files import write_jsonl
+from alttrain_cli.runs.scores import CARD, PAGE, STUDY, STUDY_EVALUATIONS
+from alttrain_cli.storage.files import write_json, write_jsonl
 from alttrain_cli.storage.reading import sha256
 from alttrain_cli.storage.run_records import DataRecord
 from alttrain_cli.structure.row import Row
+from tests.run_folders import make
 from tests.scorecards import generate
 from tests.scripted import ScriptedBackend
 from tests.servers import Fault, chat_server
@@ -123,6 +126,25 @@ def test_what_is_there_is_neither_generated_nor_judged_again(tmp_path: Path) -> 
     assert len(first.asked) == 44
     assert second.asked == []
     assert files_of(tmp_path) == before
+
+
+def test_a_report_on_a_run_of_a_study_is_of_the_evaluation_that_the_study_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = Path("studies") / "small"
+    run = make(str(study / "runs" / "tiny-alttrain-1a2b3c"))
+    write_json(study / STUDY, {})
+    made = study / STUDY_EVALUATIONS / f"{run.name}-4d5e6f"
+    card = measure(made, Parrot(lambda _: REFUSAL))
+    write_json(made / CARD, card)
+    for command in ("report", "judge"):
+        done = CliRunner().invoke(app, ["eval", command, str(run)])
+        assert done.exit_code == 0, done.output
+        assert str(made / PAGE) in done.output
+        assert not (run / "eval").exists()
+    shutil.copytree(made, run / "eval")  # its own comes first
+    assert str(run / "eval" / PAGE) in CliRunner().invoke(app, ["eval", "report", str(run)]).output
 
 
 def test_a_limited_evaluation_says_partial_everywhere_and_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 import typer
 
 from alttrain_cli.backends.address import is_address
-from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions
+from alttrain_cli.commands.eval.options import JudgeOptions
 from alttrain_cli.commands.eval.run_options import RunOptions
-from alttrain_cli.commands.shared.rules import Rule, check, is_given, recipe_rule, rule_of
+from alttrain_cli.commands.shared.rules import Rule, is_given, recipe_rule, rule_of
 from alttrain_cli.errors import DataError
 from alttrain_cli.evaluation.choices import ASSESSING
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, judges_for
 from alttrain_cli.evaluation.judges.judge import Judge
-from alttrain_cli.evaluation.plan import suite_dirs
 from alttrain_cli.evaluation.presets import Preset, general_presets
 from alttrain_cli.evaluation.suites.suite import RUN_CODE, Kind
 
@@ -67,20 +65,6 @@ def preset_rules(ctx: typer.Context, options: RunOptions, preset: Preset, *, on_
 
 def is_served(options: RunOptions) -> bool:
     return bool(options.base_url) or is_address(options.target)
-
-
-def check_stored(ctx: typer.Context, options: ReportOptions) -> None:
-    """Check the options of `eval judge` and `eval report`."""
-    target, recipe, out = options.target, options.recipe, options.out
-    is_evaluation = bool(target and suite_dirs(Path(target)))
-    by_folder = is_evaluation or (out is not None and not target)
-    check(
-        [
-            rule_of(ctx, "out", not is_evaluation, f"with {target}: give one of the two"),
-            rule_of(ctx, "recipe", not by_folder, "on a folder of evaluations"),
-            recipe_rule(target, recipe),
-        ]
-    )
 
 
 def judge_rules(

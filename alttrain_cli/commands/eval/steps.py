@@ -11,18 +11,13 @@ from alttrain_cli.backends.open import Address, find, open_backend, open_judge_m
 from alttrain_cli.backends.target import Target
 from alttrain_cli.commands.eval.attack_rules import attack_rules, read_attacks
 from alttrain_cli.commands.eval.options import JudgeOptions, ReportOptions, TableOptions
-from alttrain_cli.commands.eval.rules import check_stored, is_served, judge_rules, preset_rules, run_rules
+from alttrain_cli.commands.eval.rules import is_served, judge_rules, preset_rules, run_rules
 from alttrain_cli.commands.eval.run_options import RunOptions
-from alttrain_cli.commands.shared.rules import check, command_of, is_given, typed_again
+from alttrain_cli.commands.eval.stored import stored_target
+from alttrain_cli.commands.shared.rules import check, is_given, typed_again
 from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
-from alttrain_cli.evaluation.eval_target import (
-    EvalTarget,
-    existing_target,
-    local_target,
-    served_target,
-    target_word,
-)
+from alttrain_cli.evaluation.eval_target import EvalTarget, local_target, served_target, target_word
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
 from alttrain_cli.evaluation.judges.catalogue import AnyJudge, find_judges
@@ -77,9 +72,7 @@ def run(ctx: typer.Context, given: RunOptions) -> None:
 
 
 def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
-    check_stored(ctx, given)
-    target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
-    pair = Comparison.existing(target, given.baseline)
+    pair = Comparison.existing(stored_target(ctx, given), given.baseline)
     judges = find_judges(given.judge)
     check(judge_rules(ctx, given, judges, pair.graded()))
     with console.Reporter() as progress, claim_folders(pair.roots):
@@ -89,10 +82,8 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
 
 
 def report_again(ctx: typer.Context, given: TableOptions) -> None:
-    check_stored(ctx, given)
     published = find_published(given.published) if given.published else None
-    target = existing_target(given.target, given.recipe, given.out, command_of(ctx))
-    pair = Comparison.existing(target, given.baseline)
+    pair = Comparison.existing(stored_target(ctx, given), given.baseline)
     result = _report(pair, given, given.at_over_refusal)
     _show(result, given, [], published)
 
