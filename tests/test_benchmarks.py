@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 from alttrain_cli.backends.base import Request
 from alttrain_cli.backends.target import Target
+from alttrain_cli.data.starter import starter_rows
 from alttrain_cli.engine.machine import Machine
 from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt
 from alttrain_cli.recipe.model import Recipe, Sampling
@@ -383,12 +385,18 @@ def test_the_learning_curve_trains_nested_parts_once_and_draws_every_seed(
     assert ElementTree.fromstring(drawn).find("{*}polyline") is not None
 
 
+@pytest.mark.parametrize("held_out", [False, True])
 def test_each_topic_is_left_out_of_one_training_and_its_prompts_are_scored(
-    shared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    held_out: bool,
 ) -> None:
     topics: Any = import_module("topics")
     prompts: dict[str, set[str]] = {"train": set(), "left-out": set()}
-    folds = []
+    learned, folds = set[str](), []
 
     def run_alttrain(command: str, run: Any, *words: Any) -> None:
         if command == "calibrate":
@@ -397,6 +405,7 @@ def test_each_topic_is_left_out_of_one_training_and_its_prompts_are_scored(
                 found.clear()
                 found.update(json.loads(line)["prompt"] for line in lines)
             folds.append((len(prompts["train"]), len(prompts["left-out"])))
+            learned.update(prompts["train"])
             assert not prompts["train"] & prompts["left-out"]
 
     def stored_scores(_: object, found: Any) -> list[ScoredPrompt]:
@@ -410,10 +419,17 @@ def test_each_topic_is_left_out_of_one_training_and_its_prompts_are_scored(
 
     monkeypatch.setattr(topics, "run_alttrain", run_alttrain)
     monkeypatch.setattr(topics, "stored_scores", stored_scores)
-    topics.main([str(tmp_path / "folds"), "--folds", "5"])
-    sizes = {one + other for one, other in folds}
+    never_learned = {row.prompt for row in starter_rows("heldout")}
+    topics.main([str(tmp_path / "folds"), "--folds", "5", *(["--held-out"] if held_out else [])])
     assert len(folds) == 5
-    assert len(sizes) == 1, "every row is in each fold, on one side"
-    assert sum(other for _, other in folds) == sizes.pop()
     assert max(folds)[0] - min(folds)[0] < 100, "folds of about the same size"
-    assert "75% refused at 15%" in capsys.readouterr().out
+    if held_out:
+        assert sum(scored for _, scored in folds) == len(never_learned)
+        assert not learned & never_learned
+    else:
+        sizes = {one + other for one, other in folds}
+        assert len(sizes) == 1, "every row is in each fold, on one side"
+        assert sum(scored for _, scored in folds) == sizes.pop()
+    shown = capsys.readouterr().out
+    assert re.search(r"all together +\d+ .* 7[45]%", shown)
+    assert re.search(r"questions +\d+ .* 7\d%", shown), "each file of pairs has a line"

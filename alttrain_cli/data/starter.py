@@ -48,5 +48,10 @@ def _rows(split: Split, name: str) -> tuple[Row, ...]:
 
 def starter_pairs(name: str = STARTER) -> list[dict[str, Any]]:
     """Return the pairs of a set as they are in its files: {pair, split, category, kind, harmful, benign}."""
+    return [pair for file in FILES[name] for pair in pairs_in(file)]
+
+
+def pairs_in(file: str) -> list[dict[str, Any]]:
+    """Return the pairs of one file of a set."""
     with resources.as_file(resources.files("alttrain_cli.data") / "starter_pairs") as folder:
-        return [pair for file in FILES[name] for _, pair in read_jsonl(folder / f"{file}.jsonl")]
+        return [pair for _, pair in read_jsonl(folder / f"{file}.jsonl")]
