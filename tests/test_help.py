@@ -12,6 +12,7 @@ from alttrain_cli.commands.shared.app import OLD_NAMES, Command, DefaultGroup
 from alttrain_cli.commands.shared.examples import EXAMPLES
 from tests.command_lines import LINES, context_of
 from tests.golden_files import check_golden
+from tests.run_folders import make
 
 ROOT = Path(__file__).parent.parent
 
@@ -165,7 +166,7 @@ def test_a_recipe_or_a_run_in_place_of_a_command_gets_the_one_that_shows_it(
     words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "my run").mkdir(parents=True)
+    make(str(tmp_path / "runs" / "my run"))
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 2
     assert f"To show it: {shlex.join(['alttrain', words[0], 'show', words[1]])}. See" in done.output

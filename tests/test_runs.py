@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -440,6 +441,20 @@ def test_above_runs_the_command_that_lists_them_is_named(monkeypatch: pytest.Mon
     make("elsewhere/mine")
     monkeypatch.chdir("elsewhere")
     assert "next: alttrain runs --in ." in alttrain("runs").output
+
+
+@pytest.mark.parametrize("words", [(), ("show",), ("rm", "--yes")])
+@pytest.mark.parametrize("folder", ["my studies/small", "my studies/small/runs"])
+def test_a_folder_of_runs_in_place_of_a_run_gets_the_command_that_lists_them(
+    folder: str, words: tuple[str, ...]
+) -> None:
+    run = make("my studies/small/runs/a")
+    write_json(Path("my studies/small/study.json"), {})
+    refused = alttrain("runs", *words, folder)
+    assert refused.exit_code == 2
+    [_, advice] = refused.output.split(": alttrain ", 1)
+    shown = alttrain(*shlex.split(advice.partition(". See")[0]), "--json")
+    assert [one["run"] for one in result_of(shown.output)] == [str(run)]
 
 
 def test_what_was_half_deleted_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,9 @@ def _reason(error: DataError | PermissionError) -> str:
 
 
 def open_entry(path: Path) -> RunEntry:
+    if not Run(path).recipe_path.is_file() and _runs_in([path]):
+        command = shlex.join(["alttrain", "runs", "--in", str(path)])
+        raise RunError(f"{path}: is a folder of runs. To list them: {command}")
     return RunEntry.read(Run.existing(path).path)
 
 
@@ -137,8 +140,12 @@ def find_entries(folders: list[Path]) -> list[RunEntry]:
     for folder in folders or filter(Path.is_dir, KNOWN):
         if not os.access(folder, os.R_OK | os.X_OK):  # its runs would seem not to exist
             raise RunError(f"{folder}: no permission to read it. Change its permissions.")
+    return [RunEntry.read(path) for path in _runs_in(folders)]
+
+
+def _runs_in(folders: list[Path]) -> list[Path]:
     of_studies = [folder / STUDY_RUNS for folder in folders if is_file(folder / STUDY)]
-    return [RunEntry.read(path) for path in Run.all([*folders, *of_studies])]
+    return Run.all([*folders, *of_studies])
 
 
 def looked_in(folders: list[Path]) -> str:

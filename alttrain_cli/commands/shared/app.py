@@ -1,7 +1,6 @@
 """Commands and groups of commands with our help. Options also have their old names."""
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -15,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from alttrain_cli import console
 from alttrain_cli.commands.shared.every_command import NAMES
 from alttrain_cli.commands.shared.help import Help, command_of, with_context
+from alttrain_cli.commands.shared.misplaced import command_for
 from alttrain_cli.text import quoted
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -96,9 +96,10 @@ class DefaultGroup(Group):
         late = "" if self._argument else next((one for one in args[1:] if one in self.commands), "")
         if late and _is_option(args[0]):
             ctx.fail(f"{args[0]} has no effect before {late}. Give options after the command.")
-        if len(args) == 1 and not self._argument and self._is_far_from_all(args[0]):  # a run, or a recipe
-            words = shlex.join(["alttrain", *ctx.command_path.split()[1:], "show", args[0]])
-            ctx.fail(f"No such command {quoted(args[0])}. To show it: {words}")
+        if len(args) == 1 and not (self._argument or _is_option(args[0])):  # a run, or a recipe
+            path = " ".join(["alttrain", *ctx.command_path.split()[1:]])
+            if advice := command_for(args[0], path, self.commands, self.commands[self.first]):
+                ctx.fail(f"No such command {quoted(args[0])}. {advice}")
         first = [] if self._names_command(args) else [self.first]
         return super().parse_args(ctx, [*shared, *first, *args])
 
@@ -112,10 +113,6 @@ class DefaultGroup(Group):
         """The first argument of the first command; None if it takes none."""
         parameters = self.commands[self.first].params
         return next((one for one in parameters if one.param_type_name == "argument"), None)
-
-    def _is_far_from_all(self, word: str) -> bool:
-        """Whether a word names no command, not even nearly, and there is one that shows what it names."""
-        return "show" in self.commands and not (_is_option(word) or get_close_matches(word, self.commands))
 
     def _names_command(self, args: list[str]) -> bool:
         """Whether words begin with a command's name, or with what may be a misspelt one.
