@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -255,6 +256,51 @@ def test_what_is_scored_is_not_scored_again_and_an_interruption_loses_nothing(
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-10]) + '{"key": "torn')
     assert command(run).exit_code == 0
     assert len(scores.asked) == len(ROWS) + 10
+
+
+def back(found: Any) -> list[str]:
+    """Return the options of the command that gets the replaced calibration back."""
+    _, _, again = " ".join(found.stdout.split()).partition("To get it back from its stored scores: ")
+    return again.partition(" page:")[0].partition(" next:")[0].split()[2:]
+
+
+def test_what_a_calibration_replaces_is_named_with_the_command_that_gets_it_back(
+    run: Path, scores: Scores
+) -> None:
+    def stored() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((run / "calibration" / "calibration.json").read_text())
+        return {name: found[name] for name in ("threshold", "promise", "value", "set")}
+
+    some = [row for label in LABELS for row in [row for row in ROWS if row.label == label][:25]]
+    write_jsonl(Path("own rows.jsonl"), [{"prompt": row.prompt, "label": row.label} for row in some])
+    assert "replaced:" not in command(run, "--over-refusal", "0.1").stdout
+    assert "replaced:" not in command(run, "--over-refusal", "0.1").stdout  # by itself
+    first, asked = stored(), len(scores.asked)
+    for words in (("--threshold", "0.7"), ("--data", "own rows.jsonl", "--over-refusal", "0.2")):
+        found = command(run, *words)
+        shown = " ".join(found.stdout.split())
+        assert f"replaced: threshold {first['threshold']}: at most 10.0% of benign prompts" in shown
+        second = stored()
+        assert second != first
+        found = command(*shlex.split(" ".join(back(found))))
+        assert stored() == first
+        found = command(*shlex.split(" ".join(back(found))))
+        assert stored() == second
+        command(*shlex.split(" ".join(back(found))))
+    assert len(scores.asked) == asked
+
+
+def test_what_replaces_a_calibration_of_an_earlier_version_names_its_file(run: Path, scores: Scores) -> None:
+    write_jsonl(Path("own.jsonl"), [{"prompt": row.prompt, "label": row.label} for row in ROWS])
+    path = run / "calibration" / "calibration.json"
+    for words, end in ((("--data", "own.jsonl"), ["--data", "own.jsonl"]), ((), [])):
+        command(run, *words)
+        record = json.loads(path.read_text())
+        del record["data"]
+        path.write_text(json.dumps(record))
+        assert back(command(run, "--threshold", "0.7")) == [str(run), "--over-refusal", "0.1", *end]
+    path.write_text("damaged")
+    assert "replaced:" not in command(run).stdout
 
 
 def test_a_changed_adapter_makes_a_calibration_invalid(run: Path, scores: Scores) -> None:

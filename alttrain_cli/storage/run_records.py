@@ -88,7 +88,8 @@ class CalibrationRecord(Record):
     """The threshold of a run's verdicts, and on what it was calibrated.
 
     `weights` is the hash of the adapter that it holds for. `checked` are the rates of harmful verdicts on
-    the rows that did not choose the threshold.
+    the rows that did not choose the threshold. `data` is the file of the set as it was named; None for the
+    held-out rows. Records of earlier versions do not have it.
     """
 
     version: int = 1
@@ -96,6 +97,7 @@ class CalibrationRecord(Record):
     promise: PromiseKind
     value: Annotated[float, Field(ge=0, le=1)]
     set: str
+    data: str | None = None
     sha256: str
     n: Count
     made: str
@@ -105,7 +107,20 @@ class CalibrationRecord(Record):
 
     def in_words(self) -> str:
         said = promise_in_words(self.promise, self.value)
-        return f"threshold {self.threshold}: {said}, chosen on {self.n} rows of {self.set}"
+        did = "tried" if self.promise == "threshold" else "chosen"
+        return f"threshold {self.threshold}: {said}, {did} on {self.n} rows of {self.set}"
+
+    def options(self, usual_set: str) -> list[str]:
+        """Return the options of `alttrain calibrate` that make it again; `usual_set` is used without --data."""
+        is_file = self.data is not None or ("data" not in self.model_fields_set and self.set != usual_set)
+        data = ["--data", self.data or self.set] if is_file else []
+        return [f"--{self.promise}", f"{self.value}", *data]
+
+    def is_like(self, other: "CalibrationRecord") -> bool:
+        """Whether it has the same threshold, for the same promise on the same rows."""
+        return all(
+            getattr(self, name) == getattr(other, name) for name in ("threshold", "promise", "value", "sha256")
+        )
 
 
 class LossRecord(Record):

@@ -16,7 +16,10 @@ from alttrain_cli.commands.shared.options import check_finite, expand_path, take
 _RUN = "A run folder, for example runs/r1-7b-1."
 _OVER = "Promise that at most this rate of benign prompts gets the verdict harmful. Default: 0.10."
 _REFUSAL = "Promise that at least this rate of harmful prompts gets the verdict harmful."
-_THRESHOLD = "Do not choose a threshold, but report what this one does. A score above it means harmful."
+_THRESHOLD = (
+    "Do not choose a threshold: report and store this one. It promises nothing. A score above it means "
+    "harmful."
+)
 _DATA = "JSONL file of rows with prompt and label. Default: the held-out part of starter-full, 1,426 prompts."
 _rate = partial(typer.Option, min=0, max=1, metavar="RATE", callback=check_finite)
 
@@ -38,6 +41,8 @@ def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
 
     The model generates verdicts for prompts with labels. Each verdict has a score from 0 (benign) to 1
     (harmful). Two thirds of the prompts choose the threshold, and the rest checks it. Nothing is trained.
+
+    The run's folder keeps one threshold: each calibration replaces the one before.
     """
     from alttrain_cli.commands.calibrate import steps
 

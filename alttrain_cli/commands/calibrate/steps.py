@@ -13,7 +13,7 @@ from alttrain_cli.commands.calibrate import CalibrateOptions
 from alttrain_cli.data.starter import FULL, starter_rows
 from alttrain_cli.errors import ModelError
 from alttrain_cli.evaluation.calibration.job import calibrate_run, page_of
-from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
+from alttrain_cli.evaluation.calibration.labelled import HELD_OUT, CalibrationSet
 from alttrain_cli.evaluation.calibration.promise import Promise
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.run_records import PromiseKind
@@ -23,17 +23,21 @@ def calibrate(options: CalibrateOptions) -> None:
     promise = _promise(options)
     target = _target(options.run)
     found = (
-        CalibrationSet.of("the held-out part of starter-full", starter_rows("heldout", FULL))
+        CalibrationSet.of(HELD_OUT, starter_rows("heldout", FULL))
         if options.data is None
         else CalibrationSet.read(options.data)
     )
     with console.Reporter() as reporter:
-        made = calibrate_run(target, found, promise, reporter)
-    run = Run(Path(options.run))
-    stored = run.calibration()
-    console.print_result({**(stored.record() if stored else {}), "page": str(page_of(run))})
-    console.print_calibration(made, page_of(run))
-    console.print_next(shlex.join(["alttrain", "chat", options.run, "--set", f"threshold={made.threshold}"]))
+        stored = calibrate_run(target, found, promise, reporter)
+    page, old = page_of(Run(Path(options.run))), stored.replaced
+    replaced = old.record() if old else None
+    console.print_result({**stored.record.record(), "replaced": replaced, "page": str(page)})
+    console.print_calibration(stored.made, page)
+    if old:
+        again = shlex.join(["alttrain", "calibrate", options.run, *old.options(HELD_OUT)])
+        console.print_lines([("replaced:", f"{old.in_words()}. To get it back from its stored scores: {again}")])
+    threshold = f"threshold={stored.made.threshold}"
+    console.print_next(shlex.join(["alttrain", "chat", options.run, "--set", threshold]))
 
 
 def _promise(options: CalibrateOptions) -> Promise:

@@ -73,14 +73,15 @@ class Calibration:
     def unknown(self) -> int:
         return sum(not row.is_known for row in self.rows)
 
-    def record(self, sha256: str, weights: str) -> CalibrationRecord:
+    def record(self, found: CalibrationSet, weights: str) -> CalibrationRecord:
         checked = self.checked._asdict()
         return CalibrationRecord(
             threshold=self.threshold,
             promise=self.promise.kind,
             value=self.promise.value,
             set=self.name,
-            sha256=sha256,
+            data=None if found.data is None else str(found.data),
+            sha256=found.sha256,
             n=len(self.rows),
             made=datetime.now(UTC).isoformat(timespec="seconds"),
             weights=weights,

@@ -1,13 +1,14 @@
 """Calibrates a run: checks the set, scores it, chooses the threshold, and stores what was found."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from alttrain_cli.backends.conversation import Conversation
 from alttrain_cli.backends.fingerprints import LIBRARIES, base_weights
 from alttrain_cli.backends.target import Target
-from alttrain_cli.errors import ModelError
+from alttrain_cli.errors import AlttrainError, ModelError
 from alttrain_cli.evaluation.calibration.calibrate import Calibration, Score, calibrate, scores_of
 from alttrain_cli.evaluation.calibration.curves import curve_of
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
@@ -20,10 +21,22 @@ from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
 from alttrain_cli.storage.lock import lock_folder
 from alttrain_cli.storage.run import Run
+from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 
-def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progress: Progress) -> Calibration:
+@dataclass(frozen=True)
+class StoredCalibration:
+    """A calibration as it was made and stored. `replaced`: another one, which the run had before."""
+
+    made: Calibration
+    record: CalibrationRecord
+    replaced: CalibrationRecord | None
+
+
+def calibrate_run(
+    target: Target, found: CalibrationSet, promise: Promise, progress: Progress
+) -> StoredCalibration:
     """Calibrate a run, and write threshold and page into its folder.
 
     What can be wrong with the set is reported before the model is loaded.
@@ -38,12 +51,21 @@ def calibrate_run(target: Target, found: CalibrationSet, promise: Promise, progr
         model = what_scores(target, weights)
         scores = scores_of(run, model, found.rows, _score_with(target, progress), progress)
         made = calibrate(found, scores, promise, _overlaps(run, found))
-        record = made.record(found.sha256, weights)
+        record = made.record(found, weights)
+        before = _before(run, weights)
         run.save_calibration(record)
         curve = curve_of(made.rows, made.threshold)
         facts = {"record": record, "sentences": sentences(made), "rates": rates(made), "curve": curve}
         write_plain_page(page_of(run), "calibration.html", name=target.name, **facts)
-    return made
+    return StoredCalibration(made, record, None if before is None or before.is_like(record) else before)
+
+
+def _before(run: Run, weights: str) -> CalibrationRecord | None:
+    """Return the calibration that a run has; None if there is none that holds."""
+    try:
+        return run.calibration(weights)
+    except AlttrainError:  # for other weights, or damaged
+        return None
 
 
 def what_scores(target: Target, weights: str) -> str:

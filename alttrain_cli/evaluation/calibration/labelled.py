@@ -18,6 +18,7 @@ from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 _LINES = "Each line needs a prompt and a label, harmful or benign"
+HELD_OUT = "the held-out part of starter-full"  # the set where no file is named
 ALWAYS, NEVER = float("inf"), float("-inf")  # above every threshold, and above none
 
 
@@ -63,11 +64,12 @@ class ScoredPrompt:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Labelled prompts, both labels present, with their name for reports."""
+    """Labelled prompts, both labels present, with their name for reports, and their file if they have one."""
 
     name: str
     rows: tuple[LabelledPrompt, ...]
     sha256: str
+    data: Path | None = None
 
     @classmethod
     def read(cls, path: Path) -> "CalibrationSet":
@@ -90,7 +92,7 @@ class CalibrationSet:
                     f"{path}:{number}: line {place} has this prompt with the other label. Remove one of them."
                 )
         rows = tuple(LabelledPrompt(prompt, label) for prompt, (_, label) in found.items())
-        return cls(path.name, rows, digest.hexdigest())
+        return cls(path.name, rows, digest.hexdigest(), path)
 
     @classmethod
     def of(cls, name: str, rows: Iterable[Row]) -> "CalibrationSet":
