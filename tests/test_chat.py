@@ -489,6 +489,31 @@ def test_a_threshold_turns_the_verdict_and_both_are_kept(typed: str) -> None:
     assert (summary["verdict"], summary["own_verdict"], summary["score"]) == ("benign", "harmful", 0.6)
 
 
+JUDGED = "<think>\nA lock.\n\nIt is benign.\n\nSo.\n</think>\n\nHere."
+
+
+@pytest.mark.parametrize(
+    ("completion", "words"),
+    [
+        (Completion("<think>\nA lock", Finish.LENGTH), "this completion has no verdict"),
+        (Completion("<think>\nA lock.\n\nIt is odd.\n\nSo.\n</think>\n\nHere."), "has no verdict"),
+        (Completion(JUDGED), "is unknown"),
+        (Completion(JUDGED, score=VerdictScore.unknown(Verdict.BENIGN)), "is unknown"),
+        (Completion(JUDGED, score=VerdictScore(0.9, 0.1, Verdict.HARMFUL, Verdict.BENIGN)), ""),
+        (Completion(JUDGED, score=VerdictScore(0.1, 0.9, Verdict.BENIGN, Verdict.BENIGN)), ""),
+    ],
+)
+def test_a_threshold_that_had_no_effect_says_why(completion: Completion, words: str) -> None:
+    backend = ScriptedBackend(lambda request, sampling: completion, unscored="")
+    with_one, without = (
+        send(backend, Transcript(), "A lock?", settings, QuietScreen()).completion.warning
+        for settings in (GREEDY.set("threshold=0.7"), GREEDY)
+    )
+    assert words in with_one
+    assert with_one.startswith("The threshold had no effect: ") == bool(words)
+    assert without == ""
+
+
 def test_a_threshold_is_refused_where_it_has_no_effect_and_the_base_of_a_comparison_has_none() -> None:
     settings = GREEDY.set("threshold=0.7")
     with pytest.raises(AlttrainError, match="a threshold has no effect here: it is scripted"):

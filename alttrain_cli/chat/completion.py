@@ -14,6 +14,7 @@ from alttrain_cli.structure.order_warnings import order_warnings
 from alttrain_cli.structure.refusal import is_refusal
 from alttrain_cli.structure.sections import THOUGHTS, Order
 from alttrain_cli.structure.trace import StreamParser, Trace, TraceState
+from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
 
 LIMITS = {
@@ -151,9 +152,26 @@ def stream_completion(
                 chunk = next(chunks)
             except StopIteration as end:
                 completion: Completion = end.value
-                return streaming.finish(backend.name, completion.finish, completion.score)
+                done = streaming.finish(backend.name, completion.finish, completion.score)
+                idle = "" if settings.sampling.threshold is None else _why_idle(done)
+                return replace(done, warning=" ".join(filter(None, (done.warning, idle))))
             streaming.add(chunk)
             show(streaming)
+
+
+def _why_idle(done: MeasuredCompletion) -> str:
+    """Return why a threshold had no effect on a completion; empty if it may have had one.
+
+    A server that continues after a closed reasoning block has no score for the verdict in that block.
+    """
+    if done.trace.verdict is Verdict.MISSING:
+        return "The threshold had no effect: this completion has no verdict."
+    score = done.score
+    if (score is None and done.stats.forced) or (score is not None and score.value is not None):
+        return ""
+    if score is not None and score.is_changed:
+        return ""
+    return "The threshold had no effect: the score of this verdict is unknown."
 
 
 def _verdict_words(trace: Trace) -> str:
