@@ -258,6 +258,23 @@ def test_what_a_threshold_does_not_change_is_not_generated_again(tmp_path: Path)
     assert (len(backend.received), said.lines) == (len(asked), [])
 
 
+def test_what_a_servers_own_threshold_turned_is_reused_only_where_it_decides_alike(tmp_path: Path) -> None:
+    class Owned(Judging):
+        """On a server whose owner has set the threshold 0.6 for all requests without one."""
+
+        def _judge(self, request: Request[Any], sampling: Sampling) -> Completion:
+            return super()._judge(
+                request, sampling if sampling.threshold else sampling.model_copy(update={"threshold": 0.6})
+            )
+
+    backend = Owned(noisy(0.2))
+    evaluate(tmp_path, backend)
+    before = len(backend.received)
+    evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": 0.7}))
+    asked = {one.input.prompt for one in backend.received[before:] if not isinstance(one.input, str)}
+    assert asked == {prompt for prompt in ALL if 0.6 < noisy(0.2)(prompt) <= 0.7}
+
+
 class Reconsidering(Judging):
     """Gives two verdicts, of which the first one has the score."""
 

@@ -11,8 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from alttrain_cli.backends.base import Completion, Finish, Request
+from alttrain_cli.backends.base import BackendError, Completion, Finish, Request
 from alttrain_cli.backends.conversation import Conversation
+from alttrain_cli.backends.server import ServerBackend
+from alttrain_cli.chat.completion import stream_completion
+from alttrain_cli.chat.settings import Settings
 from alttrain_cli.recipe.model import Sampling
 from alttrain_cli.serve.chat_request import read_chat_request
 from alttrain_cli.serve.server import take_address
@@ -23,6 +26,7 @@ from tests import families
 from tests.later import later
 from tests.scripted import ScriptedBackend
 from tests.serve_here import DEFAULTS, THOUGHT, Here, server_here
+from tests.servers import chat_server
 
 openai = later("openai")
 HI: Any = [{"role": "user", "content": "Hi."}]
@@ -258,6 +262,55 @@ def test_the_recipes_threshold_is_for_the_run_and_not_for_its_base() -> None:
         assert own.choices[0].model_extra["verdict"]["written"] == "harmful"
         with pytest.raises(openai().NotFoundError):
             ask(model="other")
+
+
+def test_our_client_sends_a_threshold_and_reads_the_score() -> None:
+    base = ScriptedBackend(THOUGHT, name="base")
+    run = ScriptedBackend(scored, name="run", unscored="", base=base)
+    at = Sampling(max_new_tokens=9, do_sample=False, threshold=0.7)
+    with server_here({"run": run, "base": base}) as here:
+        client = ServerBackend.find(here.url, "run")
+        assert client.unscored == ""
+        [(_, whole)] = client.complete([Request(0, Conversation.of("Hi."))], at)
+        streamed = stream_completion(client, Conversation.of("Hi."), Settings(at))
+        plain = stream_completion(client, Conversation.of("Hi."), Settings(at.without_threshold()))
+        assert client.base
+        with pytest.raises(BackendError, match="lists no score for this model"):
+            stream_completion(client.base, Conversation.of("Hi."), Settings(at))
+    assert isinstance(whole, Completion)
+    for one in (whole, streamed):
+        assert one.score
+        assert one.score.in_words() == "score 0.60, own verdict harmful, with the threshold benign"
+    assert plain.score
+    assert plain.score.in_words() == "score 0.60"
+
+
+def test_the_threshold_of_a_servers_owner_is_part_of_what_a_client_stores() -> None:
+    run = ScriptedBackend(scored, name="run", unscored="")
+    found = []
+    for threshold in (None, 0.7, 0.8):
+        with server_here({"run": run}, defaults=DEFAULTS.model_copy(update={"threshold": threshold})) as here:
+            client = ServerBackend.find(here.url, "run")
+            [(_, one)] = client.complete([Request(0, Conversation.of("Hi."))], DEFAULTS)
+            assert isinstance(one, Completion)
+            assert one.score
+            found.append((client.fingerprint.weights, str(one.score.written)))
+    assert found == [
+        ("unknown: on a server", "harmful"),
+        ("unknown: on a server, threshold 0.7", "benign"),
+        ("unknown: on a server, threshold 0.8", "benign"),
+    ]
+
+
+@pytest.mark.parametrize("said", [{"score": "high", "own": "harmful", "written": "harmful"}, "harmful", {}])
+def test_what_another_server_calls_a_verdict_is_no_score(said: Any) -> None:
+    ended = [{"delta": {"content": "Hi."}}, {"delta": {}, "finish_reason": "stop", "verdict": said}]
+    with chat_server(lambda number, request: ended) as served:
+        [(_, one)] = ServerBackend.find(served.base_url).complete(
+            [Request(0, Conversation.of("Hi."))], DEFAULTS
+        )
+    assert isinstance(one, Completion)
+    assert (one.text, one.score) == ("Hi.", None)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 from alttrain_cli.cli import app
+from alttrain_cli.commands.serve import steps
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.serve.server import listen, take_address
+from tests.run_folders import make
+from tests.scripted import ScriptedBackend
 from tests.serve_here import eventually
 from tests.terminals import Terminal
 
@@ -206,8 +209,29 @@ def test_what_cannot_be_served_is_one_line_before_anything_is_loaded(
     assert "does not have the address. Give 127.0.0.1" in refused(RECIPE, "--host", "192.0.2.1")
     assert "no run" in refused(str(tmp_path))
     assert "is empty" in refused(RECIPE, "--host", "")
+    assert "a threshold has no effect here: a model without an adapter" in refused(
+        RECIPE, "--threshold", "0.7"
+    )
     monkeypatch.setattr("alttrain_cli.serve.server.find_spec", lambda name: None)
     assert "pip install 'alttrain[serve]'" in refused(RECIPE)
+
+
+@pytest.mark.parametrize(("option", "threshold"), [([], 0.4), (["--threshold", "0.7"], 0.7)])
+def test_a_threshold_takes_the_place_of_the_recipes_and_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], threshold: float
+) -> None:
+    served: list[Any] = []
+    run = make(str(tmp_path / "mine"))
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace("threshold: null", "threshold: 0.4"))
+    backend = ScriptedBackend(name="mine", unscored="", base=ScriptedBackend(name="base"))
+    monkeypatch.setattr(steps, "open_backend", lambda found, progress: backend)
+    monkeypatch.setattr(steps, "warm_up", lambda backend: None)
+    monkeypatch.setattr(steps, "run_server", lambda serving, taken, show, report: served.append(serving))
+    done = CliRunner().invoke(app, ["serve", str(run), "--port", "0", *option], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert [one.defaults.threshold for one in served] == [threshold]
+    assert f"threshold   {threshold} for mine, unless a request has its own" in done.stdout
 
 
 def test_of_two_servers_that_load_for_one_port_the_second_is_told_another_port() -> None:

@@ -24,6 +24,7 @@ class Dialect:
         renders: its routes /tokenize and /detokenize take messages, and return the rendered prompt.
         counts: the fields of its route /tokenize: for a text, and for whether special tokens are added to it.
         budget: its field for a thinking budget, which it may refuse.
+        scores: it takes a threshold of the verdict, and returns the verdict's score.
         judges: it renders an assistant's message at the end like all others, and does not continue it.
     """
 
@@ -32,6 +33,7 @@ class Dialect:
     renders: bool = False
     counts: tuple[str, str] | None = None
     budget: str = ""
+    scores: bool = False
     judges: bool = False
 
     def fields(self, sampling: Sampling) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class Dialect:
             "top_p": (sampling.top_p or 1.0) if drawn else 1.0,
             "top_k": sampling.top_k if drawn else None,
             "repetition_penalty": sampling.repetition_penalty,
+            "threshold": sampling.threshold if self.scores else None,
         }
         given = {self.names.get(name, name): value for name, value in fields.items() if value is not None}
         return {**self.off, **given}
@@ -73,7 +76,8 @@ VLLM = Dialect(_OFF, renders=True, counts=_COUNTS, budget="thinking_token_budget
 DIALECTS = {
     "vllm": VLLM,
     "sglang": Dialect(_OFF, counts=_COUNTS, judges=True),
-    "alttrain": Dialect({"top_k": -1, "repetition_penalty": 1.0}),  # else the recipe of the run decides
+    # else the recipe of the run decides; its owner's threshold does, where a request has none
+    "alttrain": Dialect({"top_k": -1, "repetition_penalty": 1.0}, scores=True),
     "llamacpp": Dialect(
         {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_PENALTIES},
         {"repetition_penalty": "repeat_penalty"},

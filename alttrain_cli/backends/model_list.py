@@ -13,6 +13,8 @@ class ListedModel(NamedTuple):
         context: tokens of prompt and completion together; None if the server does not report it.
         base: the model that this adapter was trained on, by its name on the server.
         folder: where the server loaded it from, in the server's own words.
+        scored: its verdicts have a score, and a request may have a threshold of its own.
+        threshold: the one that the server's owner has set for all other requests.
     """
 
     name: str
@@ -20,6 +22,8 @@ class ListedModel(NamedTuple):
     base: str | None = None
     folder: str | None = None
     dialect: Dialect = Dialect()
+    scored: bool = False
+    threshold: float | None = None
 
 
 UNLISTED = ListedModel("")
@@ -54,12 +58,15 @@ def only_model(models: dict[str, ListedModel]) -> ListedModel | None:
 def _listed(name: str, card: dict[str, Any], cards: dict[str, dict[str, Any]]) -> ListedModel:
     base, folder = card.get("parent"), card.get("root")
     known = base if isinstance(base, str) and base in cards and base != name else None
+    dialect, threshold = DIALECTS.get(str(card.get("owned_by")), Dialect()), card.get("threshold")
     return ListedModel(
         name,
         _context(card) or (_context(cards[known]) if known else None),
         known,
         folder if isinstance(folder, str) else None,
-        DIALECTS.get(str(card.get("owned_by")), Dialect()),
+        dialect,
+        dialect.scores and "threshold" in card,
+        float(threshold) if isinstance(threshold, int | float) and dialect.scores else None,
     )
 
 

@@ -1,11 +1,16 @@
 """Reads completions from what a server sends: every value is checked before its use."""
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from alttrain_cli.backends.base import Completion, Finish
 from alttrain_cli.backends.seen_tokens import WatchedTokens
 from alttrain_cli.structure.markers import THINK
+from alttrain_cli.structure.verdict import Verdict
+from alttrain_cli.structure.verdict_score import VerdictScore
 from alttrain_cli.text import escape_hidden
 
 _STARTS_OF_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -21,6 +26,17 @@ _MAY_BE_EMPTY = {reason for reason, finish in _FINISHES.items() if finish is not
 _MOST_TOKENS = 10**9  # a larger count is nonsense
 _SHOWN = 200  # characters of a server's message
 LONGEST_NAME = 500  # characters of a model's name
+
+
+class _VerdictField(TypedDict):
+    """The field `verdict` of a choice, as our own server writes it."""
+
+    score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None
+    own: Literal["harmful", "benign"]
+    written: Literal["harmful", "benign"]
+
+
+_VERDICT = TypeAdapter(_VerdictField)
 
 
 class ProtocolError(Exception):
@@ -58,6 +74,7 @@ class ReplyReader:
         self._lines: list[bytes] = []
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
+        self._score: VerdictScore | None = None
         self._is_raw = False  # the continuation of a rendered prompt, not a message
         self.complete = False  # the server sent the end marker
         self.ending = False  # the finish reason has arrived; only the token counts may follow
@@ -117,6 +134,7 @@ class ReplyReader:
             if isinstance(details, dict)
             else None,
             marked=opened or closed,
+            score=self._score,
         )
 
     @property
@@ -152,6 +170,7 @@ class ReplyReader:
             raise ProtocolError(f"finish_reason is {_kind(reason)}")
         self._reason = self._reason or reason or None  # some servers send "" until the last event
         self.ending = self._reason is not None
+        self._score = _score(choice.get("verdict")) or self._score
         return self._written(choice)
 
     def _written(self, choice: dict[str, Any]) -> str:
@@ -253,6 +272,18 @@ def token_count(value: Any) -> int | None:
     """Return a number of tokens if a value can be one."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and 0 <= value <= _MOST_TOKENS else None
+
+
+def _score(verdict: object) -> VerdictScore | None:
+    """Return what `alttrain serve` says of a verdict; None if it says nothing, or another server does."""
+    if verdict is None:  # as in every event but the last
+        return None
+    try:
+        said = _VERDICT.validate_python(verdict)
+    except ValidationError:
+        return None
+    harmful, benign = (0.0, 0.0) if said["score"] is None else (said["score"], 1 - said["score"])
+    return VerdictScore(harmful, benign, Verdict(said["own"]), Verdict(said["written"]))
 
 
 def _kind(value: object) -> str:

@@ -45,7 +45,6 @@ class ServerBackend:
     """
 
     order: Order = THOUGHTS  # unknown for a server: how its model was trained
-    unscored = "a server does not return the probabilities that a score needs"
 
     def __init__(
         self, endpoint: Endpoint, in_flight: int = IN_FLIGHT, others: Sequence[Endpoint] = ()
@@ -55,7 +54,10 @@ class ServerBackend:
         self.in_flight = in_flight
         self.name = endpoint.model
         self.context = min(filter(None, (one.context for one in self.endpoints)), default=None)
-        self.fingerprint = Fingerprint(self.name, self.name, WEIGHTS, server=endpoint.address)
+        self.unscored = "" if all(one.listed.scored for one in self.endpoints) else _unscored(endpoint)
+        set_by_owner = endpoint.listed.threshold
+        weights = WEIGHTS if set_by_owner is None else f"{WEIGHTS}, threshold {set_by_owner}"
+        self.fingerprint = Fingerprint(self.name, self.name, weights, server=endpoint.address)
 
     @classmethod
     def find(
@@ -259,6 +261,14 @@ class ServerBackend:
             completion = yield from written.take(pieces, lambda: None)
         finish = Finish.STOP if completion is None else completion.finish
         return self._counted(request.endpoint, Completion(written.text, finish))
+
+
+def _unscored(endpoint: Endpoint) -> str:
+    if endpoint.dialect.scores:
+        return (
+            "`alttrain serve` lists no score for this model: it has none, or the server is an older version"
+        )
+    return "this server does not return the probabilities that a score needs"
 
 
 def _first(pieces: Pieces) -> str:

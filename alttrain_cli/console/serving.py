@@ -18,8 +18,13 @@ _WINDOW = 5.0  # seconds over which the speed is measured
 _LINE = 10.0  # seconds between plain lines
 
 
-def print_server(address: str, models: Sequence[str], *, key_from: str | None) -> None:
-    """Print the address, the models, and how to connect. `key_from`: the variable that holds the key."""
+def print_server(
+    address: str, models: Sequence[str], *, key_from: str | None, threshold: float | None = None
+) -> None:
+    """Print the address, the models, and how to connect.
+
+    `key_from` is the variable that holds the key, and `threshold` that of the run's verdicts.
+    """
     name = models[0]
     message = {"role": "user", "content": "Hi."}
     body = json.dumps({"model": name, "messages": [message]}, separators=(",", ":"))
@@ -33,6 +38,11 @@ def print_server(address: str, models: Sequence[str], *, key_from: str | None) -
     lines = {
         "address": address,
         "models": ", ".join(described),
+        **(
+            {}
+            if threshold is None
+            else {"threshold": f"{threshold} for {name}, unless a request has its own"}
+        ),
         "curl": curl,
         "Python": f'OpenAI(base_url="{address}", api_key={given})',
         "Open WebUI": f"Admin Settings > Connections > OpenAI API: {address}",

@@ -17,8 +17,9 @@ def same_at_threshold(
 
     Each is a key with the line of completions.jsonl that generating would write. A threshold acts only
     where the verdict is, by the score that is stored. All before that place is the same without it, and so
-    are the draws of a sample (`engine/draws.py`). So a threshold that decides as the model did changes
-    nothing. In a thinking ablation a completion may be made in several rounds, and has only one score.
+    are the draws of a sample (`engine/draws.py`). So a threshold that decides as is written changes
+    nothing: as the model did, or as the threshold that a server has for all requests. In a thinking ablation
+    a completion may be made in several rounds, and has only one score.
     """
     threshold = plan.settings.threshold
     if threshold is None or plan.mode != "normal":
@@ -34,4 +35,4 @@ def same_at_threshold(
 
 def _decides_alike(score: VerdictScore | None, threshold: float) -> bool:
     """Whether a verdict is the same at a threshold. It is not known without a score."""
-    return score is not None and score.value is not None and score.decide(threshold) is score.own
+    return score is not None and score.value is not None and score.decide(threshold) is score.written

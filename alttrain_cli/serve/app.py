@@ -61,7 +61,11 @@ class Service:
         return self.defaults.without_threshold() if has_none else self.defaults
 
     def models(self) -> list[dict[str, Any]]:
-        """Return the cards of the models, the fine-tuned one first."""
+        """Return the cards of the models, the fine-tuned one first.
+
+        A model whose verdicts have a score has the key `threshold`, with the one that requests get that
+        have none of their own.
+        """
         names = list(self.dispatcher.models)
         return [
             {
@@ -71,6 +75,7 @@ class Service:
                 "owned_by": OWNER,
                 "max_model_len": backend.context,
                 "parent": names[1] if backend.base is not None and len(names) > 1 else None,
+                **({} if backend.unscored else {"threshold": self.defaults.threshold}),
             }
             for name, backend in self.dispatcher.models.items()
         ]

@@ -42,7 +42,8 @@ def calibrate(context: typer.Context, options: CalibrateOptions) -> None:
     The model generates verdicts for prompts with labels. Each verdict has a score from 0 (benign) to 1
     (harmful). Two thirds of the prompts choose the threshold, and the rest checks it. Nothing is trained.
 
-    The run's folder keeps one threshold: each calibration replaces the one before.
+    The run's folder keeps one threshold: each calibration replaces the one before. chat, eval and serve use
+    it only where it is typed: chat --set threshold=T, eval --threshold T, serve --threshold T.
     """
     from alttrain_cli.commands.calibrate import steps
 

@@ -35,9 +35,17 @@ def calibrate(options: CalibrateOptions) -> None:
     console.print_calibration(stored.made, page)
     if old:
         again = shlex.join(["alttrain", "calibrate", options.run, *old.options(HELD_OUT)])
-        console.print_lines([("replaced:", f"{old.in_words()}. To get it back from its stored scores: {again}")])
-    threshold = f"threshold={stored.made.threshold}"
-    console.print_next(shlex.join(["alttrain", "chat", options.run, "--set", threshold]))
+        console.print_lines(
+            [("replaced:", f"{old.in_words()}. To get it back from its stored scores: {again}")]
+        )
+    _print_uses(options.run, stored.made.threshold)
+
+
+def _print_uses(run: str, threshold: float) -> None:
+    """Print the commands that use a threshold: none does so by itself."""
+    console.print_next(shlex.join(["alttrain", "chat", run, "--set", f"threshold={threshold}"]))
+    for command in ("eval", "serve"):
+        console.print_next(shlex.join(["alttrain", command, run, "--threshold", f"{threshold}"]))
 
 
 def _promise(options: CalibrateOptions) -> Promise:
@@ -48,15 +56,17 @@ def _promise(options: CalibrateOptions) -> Promise:
     )
     given = [Promise(kind, value) for kind, value in kinds if value is not None]
     if len(given) > 1:
-        raise typer.BadParameter(f"--{given[1].kind} has no effect with --{given[0].kind}.")
+        raise typer.BadParameter(
+            f"--{given[0].kind} and --{given[1].kind} are two choices. Give one of them."
+        )
     return given[0] if given else Promise("over-refusal", 0.1)
 
 
 def _target(word: str) -> Target:
     if is_address(word.partition(" ")[0]):
         raise ModelError(
-            f"{without_secrets(word)}: a server does not return the probabilities that a score needs. "
-            "Give a run."
+            f"{without_secrets(word)}: this is a server, and a calibration is stored in a run's folder. "
+            "Give the run."
         )
     target = find(word)
     if not isinstance(target, Target) or target.run is None:

@@ -10,13 +10,17 @@ from typing import Annotated
 import typer
 
 from alttrain_cli.commands.shared.completion import complete_target
-from alttrain_cli.commands.shared.options import take_options
+from alttrain_cli.commands.shared.options import check_finite, take_options
 from alttrain_cli.errors import AlttrainError
 from alttrain_cli.serve.limits import LAST_PORT, USUAL_PORT
 
 _RUN = "A run, a folder with an adapter or a model, a recipe (its base model) or a hub id."
 _PORT = "Port of the server. 0 takes any free port."
 _HOST = "Address to listen on. 0.0.0.0 lets other machines in your network connect."
+_THRESHOLD = (
+    "Above this score, from 0 to 1, the run's verdict is harmful, else benign. It holds for requests that "
+    "have no threshold of their own. Default: the recipe's, or none. To choose one: alttrain calibrate RUN."
+)
 _KEY = "Environment variable with the key that clients must send. Default: no key is needed."
 
 
@@ -27,6 +31,10 @@ class ServeOptions:
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=complete_target)]
     port: Annotated[int, typer.Option(metavar="N", min=0, max=LAST_PORT, help=_PORT)] = USUAL_PORT
     host: Annotated[str, typer.Option(metavar="ADDRESS", help=_HOST)] = "127.0.0.1"
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="T", min=0, max=1, callback=check_finite, help=_THRESHOLD),
+    ] = None
     api_key_env: Annotated[str | None, typer.Option(metavar="NAME", help=_KEY)] = None
 
     @property
