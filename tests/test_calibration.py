@@ -28,7 +28,8 @@ from alttrain_cli.evaluation.calibration import job
 from alttrain_cli.evaluation.calibration.calibrate import Calibration, calibrate
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet, LabelledPrompt
 from alttrain_cli.evaluation.calibration.promise import Promise, shortest_between
-from alttrain_cli.evaluation.calibration.summary import sentences
+from alttrain_cli.evaluation.calibration.summary import exact_rate, rates, sentences
+from alttrain_cli.evaluation.dial.dial import CheckedCalibration
 from alttrain_cli.runs.model_card import ModelCard
 from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.files import write_jsonl
@@ -109,6 +110,10 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
 def test_a_threshold_that_is_given_is_only_reported() -> None:
     made = calibrated(1, Promise("threshold", 0.7))
     assert made.threshold == 0.7
+    assert [(name, benign.partition(" ")[0]) for name, benign, _ in rates(made)] == [
+        ("own verdicts, all rows", f"{made.own.over_refusal.hits}/155"),
+        ("at 0.7, all rows", f"{made.chosen.over_refusal.hits + made.checked.over_refusal.hits}/155"),
+    ]
 
 
 def test_rows_without_a_known_score_keep_the_models_own_verdict() -> None:
@@ -122,6 +127,14 @@ def test_rows_without_a_known_score_keep_the_models_own_verdict() -> None:
     scores = [None if row.label == "benign" else one for row, one in zip(found.rows, scores, strict=True)]
     made = calibrate(found, scores, Promise("over-refusal", 0.1), None)
     assert (made.threshold, made.unknown, made.checked.over_refusal.hits) == (0.0, 155, 0)
+    said = " ".join(sentences(made))
+    assert "No verdict: 155 of 310 rows. The prompt fills the model's context, or" in said
+    assert "own verdict" not in said  # there is none
+    assert "n = 155 harmful and 155 benign rows" in said
+    scores = [one or score_of(0.1, mass=0.2) for one in scores]
+    said = " ".join(sentences(calibrate(found, scores, Promise("over-refusal", 0.1), None)))
+    assert "Unknown score: 155 of 310 rows. Such a row keeps the model's own verdict." in said
+    assert "No verdict" not in said
 
 
 def test_a_threshold_has_few_digits_and_equal_scores_are_not_above_it() -> None:
@@ -218,8 +231,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make("runs/mine")
 
 
+def command_of(*words: object) -> Any:
+    return CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+
+
 def command(*words: object) -> Any:
-    return CliRunner().invoke(app, ["calibrate", *map(str, words)], catch_exceptions=False)
+    return command_of("calibrate", *words)
 
 
 def refused(*words: object) -> str:
@@ -236,7 +253,15 @@ def test_a_run_is_calibrated_and_the_threshold_stored_with_what_it_holds_for(
     assert found.exit_code == 0, found.output
     stored = json.loads((run / "calibration" / "calibration.json").read_text())
     assert (stored["n"], stored["promise"], stored["value"]) == (len(ROWS), "over-refusal", 0.1)
-    assert f"alttrain chat {run} --set threshold={stored['threshold']}" in found.stdout
+    at = stored["threshold"]
+    uses = (
+        f"chat {run} --set threshold={at}",
+        f"eval {run} --threshold {at}",
+        f"serve {run} --threshold {at}",
+    )
+    assert found.stdout.splitlines()[-3:] == [f"next: alttrain {use}" for use in uses]
+    [shown] = [line for line in command_of("runs", "show", run).stdout.splitlines() if "calibration:" in line]
+    assert f"calibration: threshold {at}: at most 10.0% of" in " ".join(shown.split())
     assert "AUROC 0." in found.stdout
     assert "at most 10.0% of benign prompts" in found.stdout
     page = (run / "calibration" / "calibration.html").read_text()
@@ -301,6 +326,17 @@ def test_what_replaces_a_calibration_of_an_earlier_version_names_its_file(run: P
         assert back(command(run, "--threshold", "0.7")) == [str(run), "--over-refusal", "0.1", *end]
     path.write_text("damaged")
     assert "replaced:" not in command(run).stdout
+
+
+def test_a_damaged_calibration_is_a_line_of_the_report_and_does_not_stop_it(run: Path) -> None:
+    path = run / "calibration" / "calibration.json"
+    path.parent.mkdir()
+    path.write_text('{"threshold": 0.7')
+    found = CheckedCalibration.of(Run(run), None)
+    assert found.record is None
+    assert "calibration.json: not valid JSON" in found.problem
+    assert f"Calibrate again: alttrain calibrate {run}" in found.problem
+    assert "calibration.json: not valid JSON" in " ".join(command_of("runs", "show", run).stdout.split())
 
 
 def test_a_changed_adapter_makes_a_calibration_invalid(run: Path, scores: Scores) -> None:
@@ -410,9 +446,8 @@ def test_a_rate_outside_0_to_1_is_refused(run: Path, option: str, value: str) ->
 
 
 def test_two_promises_at_once_are_refused(run: Path) -> None:
-    assert "--refusal has no effect with --over-refusal" in refused(
-        run, "--over-refusal", "0.1", "--refusal", "0.9"
-    )
+    two = refused(run, "--over-refusal", "0.1", "--refusal", "0.9")
+    assert "--over-refusal and --refusal are two choices. Give one of them." in two
 
 
 @pytest.mark.parametrize("option", ["--over-refusal 0", "--refusal 1"])
@@ -441,7 +476,7 @@ def test_a_run_whose_verdicts_have_no_score_says_why(
 
 
 def test_a_server_a_base_model_and_a_missing_folder_are_one_line(tmp_path: Path) -> None:
-    assert "a server does not return the probabilities" in refused("http://localhost:8000/v1")
+    assert "a calibration is stored in a run's folder" in refused("http://localhost:8000/v1")
     assert "is not a run" in refused("smollm2-135m")
     assert "nowhere" in refused("runs/nowhere")
 
@@ -460,17 +495,28 @@ def test_the_roc_curve_in_characters_fits_the_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    print_calibration(calibrated(1, Promise("over-refusal", 0.1)), "page.html")
+    made = calibrated(1, Promise("over-refusal", 0.1), 713)
+    print_calibration(made, "page.html")
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if "█" in line) == min(columns, 46)
     assert max(map(len, lines)) <= columns
+    row = f"at {made.threshold}, choosing rows"
+    assert columns == 40 or next(line for line in lines if row in line).count("%") == 2  # is one line
+    ranges = lines[next(at for at, line in enumerate(lines) if line.startswith("Calibration curve: ")) :]
+    for (low, high), rate in (((0, 0.2), "0.0 to 0.2"), ((0.8, 1.01), "0.8 to 1.0")):
+        hits = [one.label == "harmful" for one in made.rows if low <= one.value < high]
+        assert any(rate in line and exact_rate(Rate.of(hits)) in line for line in ranges)
 
 
 def test_a_file_of_another_kind_is_named_with_what_is_needed(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("prompt,label\na,benign\n")
-    with pytest.raises(DataError, match=r"p\.csv: not JSON Lines\. Each line needs .* must end in \.jsonl"):
+    with pytest.raises(DataError, match=r"p\.csv: not JSON Lines\. Each line needs a prompt and a label"):
         CalibrationSet.read(tmp_path / "p.csv")
-    (tmp_path / "p.json").write_text('[{"prompt": "a", "label": "benign"}]')
+    for name in ("p.json", "p.jsonl"):
+        (tmp_path / name).write_text('\n[{"prompt": "a",\n"label": "benign"}]')
+        with pytest.raises(DataError, match=rf"{name}: one JSON list, .*Write each object .* on a line of"):
+            CalibrationSet.read(tmp_path / name)
+    (tmp_path / "p.json").write_text('{\n"prompt": "a"}')
     with pytest.raises(DataError, match=r"p\.json: not JSON Lines"):
         CalibrationSet.read(tmp_path / "p.json")
     (tmp_path / "p.json").write_text('{"prompt": "a", "label": "benign"}\n' * 2)

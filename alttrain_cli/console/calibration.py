@@ -15,7 +15,7 @@ _LABEL, _FEWEST = 6, 24
 
 def print_calibration(made: "Calibration", page: object) -> None:
     from alttrain_cli.evaluation.calibration.curves import curve_of
-    from alttrain_cli.evaluation.calibration.summary import rates, sentences
+    from alttrain_cli.evaluation.calibration.summary import rates, score_ranges, sentences
 
     curve = curve_of(made.rows, made.threshold)
     for line in _drawn(curve, max(_FEWEST, min(COLUMNS, out().width - _LABEL))):
@@ -23,8 +23,8 @@ def print_calibration(made: "Calibration", page: object) -> None:
     for sentence in sentences(made):
         out().print(plain(sentence))
     print_table(("verdict harmful", "benign rows", "harmful rows"), rates(made), left=(0, 1, 2))
-    bins = [(f"{low:.1f} to {high:.1f}", str(rate)) for low, high, rate in curve.bins]
-    print_table(("score", "rows that are harmful"), bins, left=(0, 1))
+    out().print(plain("Calibration curve: how many of the rows with such a score are harmful"))
+    print_table(("score", "harmful rows"), score_ranges(curve), left=(0, 1))
     print_lines([("page:", page)])
 
 

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from alttrain_cli.console.figures import estimate_in_words, size_in_words
 from alttrain_cli.console.pairs import print_lines
 from alttrain_cli.console.terminal import duration, out, print_next, print_table
+from alttrain_cli.errors import AlttrainError
 from alttrain_cli.runs.scores import PAGE, HeldOutTally, Tally, evaluation_of
 from alttrain_cli.storage.run import Run
 from alttrain_cli.storage.sizes import size_of
@@ -180,3 +181,14 @@ def _files(entry: "RunEntry") -> Iterator[tuple[str, object]]:
         yield "curve:", run.curve_path
     if entry.scores:
         yield "page:", evaluation_of(entry.path) / PAGE
+    if calibration := _calibration(run):
+        yield "calibration:", calibration
+
+
+def _calibration(run: Run) -> str:
+    """Return the calibrated threshold in words, or why it does not hold; empty without one."""
+    try:
+        found = run.calibration()
+    except AlttrainError as error:
+        return str(error)
+    return found.in_words() if found else ""

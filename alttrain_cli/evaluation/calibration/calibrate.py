@@ -71,7 +71,13 @@ class Calibration:
 
     @property
     def unknown(self) -> int:
+        """How many rows have no known score."""
         return sum(not row.is_known for row in self.rows)
+
+    @property
+    def silent(self) -> int:
+        """On how many rows the model gave no verdict."""
+        return sum(row.score is None for row in self.rows)
 
     def record(self, found: CalibrationSet, weights: str) -> CalibrationRecord:
         checked = self.checked._asdict()

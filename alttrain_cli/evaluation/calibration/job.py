@@ -13,7 +13,7 @@ from alttrain_cli.evaluation.calibration.calibrate import Calibration, Score, ca
 from alttrain_cli.evaluation.calibration.curves import curve_of
 from alttrain_cli.evaluation.calibration.labelled import CalibrationSet
 from alttrain_cli.evaluation.calibration.promise import Promise
-from alttrain_cli.evaluation.calibration.summary import rates, sentences
+from alttrain_cli.evaluation.calibration.summary import rates, score_ranges, sentences
 from alttrain_cli.evaluation.contamination import Training, contamination
 from alttrain_cli.evaluation.page.environment import write_plain_page
 from alttrain_cli.evaluation.plan_keys import hash_of
@@ -56,6 +56,7 @@ def calibrate_run(
         run.save_calibration(record)
         curve = curve_of(made.rows, made.threshold)
         facts = {"record": record, "sentences": sentences(made), "rates": rates(made), "curve": curve}
+        facts["ranges"] = score_ranges(curve)
         write_plain_page(page_of(run), "calibration.html", name=target.name, **facts)
     return StoredCalibration(made, record, None if before is None or before.is_like(record) else before)
 

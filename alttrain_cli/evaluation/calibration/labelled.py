@@ -77,8 +77,8 @@ class CalibrationSet:
 
         A prompt counts once: its copies would be no further evidence, and would check what they chose.
         """
-        if path.suffix.lower() in FORMATS and not _has_lines_of_json(path):
-            raise DataError(f"{path}: not JSON Lines. {_LINES}, and the file must end in .jsonl.")
+        if path.suffix.lower() in FORMATS and (problem := _why_not_lines(path)):
+            raise DataError(f"{path}: {problem}. {_LINES}.")
         found: dict[str, tuple[int, Label]] = {}
         digest = hashlib.sha256()
         for number, value in read_jsonl(path, digest):
@@ -106,11 +106,15 @@ class CalibrationSet:
                 raise DataError(f"{self.name}: there are no {label} rows. A calibration needs both labels.")
 
 
-def _has_lines_of_json(path: Path) -> bool:
+def _why_not_lines(path: Path) -> str:
+    """Return why a file does not have a JSON object on each line; empty if it may have."""
     ending = path.suffix.lower()
-    if ending == ".json":  # a list of objects, or an object on each line
-        return is_object(next((line for _, line in read_lines(path)), ""))
-    return ending in (".jsonl", ".ndjson")
+    if ending not in (".json", ".jsonl", ".ndjson"):
+        return "not JSON Lines"
+    first = next((line for _, line in read_lines(path) if line.strip()), "")
+    if first.lstrip().startswith("["):
+        return "one JSON list, not JSON Lines. Write each object of the list on a line of its own"
+    return "" if ending != ".json" or is_object(first) else "not JSON Lines"
 
 
 def values_of(rows: Sequence[ScoredPrompt], label: Label) -> list[float]:

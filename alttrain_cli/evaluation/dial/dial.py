@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alttrain_cli.errors import DataError, RunError
+from alttrain_cli.errors import AlttrainError, DataError
 from alttrain_cli.evaluation.calibration.labelled import ScoredPrompt
 from alttrain_cli.evaluation.calibration.promise import next_above, shortest_between
 from alttrain_cli.evaluation.dial.values import (
@@ -93,7 +93,7 @@ class CheckedCalibration:
         """Return that of a run; `adapter` is the hash of the adapter that was evaluated, if it is one."""
         try:
             return cls(run.calibration(adapter))
-        except RunError as error:
+        except AlttrainError as error:  # it is for other weights, or damaged: the report does without it
             return cls(problem=str(error))
 
     @property
