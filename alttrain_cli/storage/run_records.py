@@ -111,7 +111,7 @@ class CalibrationRecord(Record):
         return f"threshold {self.threshold}: {said}, {did} on {self.n} rows of {self.set}"
 
     def options(self, usual_set: str) -> list[str]:
-        """Return the options of `alttrain calibrate` that make it again; `usual_set` is used without --data."""
+        """Return the options of `alttrain calibrate` that make it again; `usual_set` needs no --data."""
         is_file = self.data is not None or ("data" not in self.model_fields_set and self.set != usual_set)
         data = ["--data", self.data or self.set] if is_file else []
         return [f"--{self.promise}", f"{self.value}", *data]
@@ -119,7 +119,8 @@ class CalibrationRecord(Record):
     def is_like(self, other: "CalibrationRecord") -> bool:
         """Whether it has the same threshold, for the same promise on the same rows."""
         return all(
-            getattr(self, name) == getattr(other, name) for name in ("threshold", "promise", "value", "sha256")
+            getattr(self, name) == getattr(other, name)
+            for name in ("threshold", "promise", "value", "sha256")
         )
 
 
