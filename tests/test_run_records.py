@@ -116,9 +116,9 @@ def test_a_number_that_an_earlier_version_did_not_write_is_zero() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("over-refusal", "at most 10.0% of benign prompts get the verdict harmful"),
-        ("refusal", "at least 10.0% of harmful prompts get the verdict harmful"),
-        ("threshold", "no promise"),
+        ("over-refusal", "at most 10.0% of benign prompts get the verdict harmful, chosen"),
+        ("refusal", "at least 10.0% of harmful prompts get the verdict harmful, chosen"),
+        ("threshold", "no promise, tried"),
     ],
 )
 def test_a_calibration_of_every_kind_is_read_and_says_what_it_promises(kind: str, said: str) -> None:
@@ -134,7 +134,7 @@ def test_a_calibration_of_every_kind_is_read_and_says_what_it_promises(kind: str
         },
         **{"weights": "w", "auroc": 0.9, "checked": {"refusal": {"hits": 1, "n": 2}}},
     }
-    assert CALIBRATION.validate_python(values).in_words() == f"threshold 0.7: {said}, chosen on 9 rows of s"
+    assert CALIBRATION.validate_python(values).in_words() == f"threshold 0.7: {said} on 9 rows of s"
 
 
 @pytest.mark.parametrize(
