@@ -24,8 +24,11 @@ from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions
 from alttrain_cli.evaluation.generate import EvalRequest
 from alttrain_cli.evaluation.judge import JudgeSet
-from alttrain_cli.evaluation.judge_run import judge_instantly
+from alttrain_cli.evaluation.judge_requests import missing_requests
+from alttrain_cli.evaluation.judge_run import JudgeRun, judge_instantly, judgements
+from alttrain_cli.evaluation.judgement import Behaviour, Judgement, JudgementState, record
 from alttrain_cli.evaluation.judges.catalogue import find_judges
+from alttrain_cli.evaluation.judges.rubrics import XSTEST
 from alttrain_cli.evaluation.judges.rule import RULE
 from alttrain_cli.evaluation.page.page import page
 from alttrain_cli.evaluation.plan import EvalPlan, suite_dirs
@@ -273,6 +276,30 @@ def test_what_a_servers_own_threshold_turned_is_reused_only_where_it_decides_ali
     evaluate(tmp_path, backend, GREEDY.model_copy(update={"threshold": 0.7}))
     asked = {one.input.prompt for one in backend.received[before:] if not isinstance(one.input, str)}
     assert asked == {prompt for prompt in ALL if 0.6 < noisy(0.2)(prompt) <= 0.7}
+
+
+def test_what_a_threshold_does_not_change_is_not_judged_again(tmp_path: Path) -> None:
+    evaluate(tmp_path, Judging(noisy(0.2)))
+    of_answers, of_all = JudgeRun(XSTEST), JudgeRun(XSTEST, "full")
+
+    def judge(run: JudgeRun) -> set[str]:
+        """Judge what is to be judged, one of it without success, and return its prompts."""
+        cases = [(folder, EvalPlan.load(folder.path)) for folder in suite_dirs(tmp_path)]
+        wanted = [one for folder, plan in cases for one in missing_requests(folder, plan, run)]
+        for one in wanted:
+            state = JudgementState.UNPARSED if one.prompt == "Hurt 0" else JudgementState.JUDGED
+            behaviour = None if one.prompt == "Hurt 0" else Behaviour.COMPLIED
+            one.journal.append(record(one.key, one.completion, Judgement(state, behaviour, raw=one.prompt)))
+        for folder, plan in cases:
+            raw = {key: found.raw for key, found in judgements(folder, plan, run.name)}
+            assert [raw[one.key] for one in plan.requests] == [one.item.prompt for one in plan.requests]
+        return {one.prompt for one in wanted}
+
+    assert judge(of_answers) == {*ALL}
+    evaluate(tmp_path, Judging(noisy(0.2)), GREEDY.model_copy(update={"threshold": 0.7}))
+    assert judge(of_answers) == {"Hurt 0", *(one for one in ALL if 0.5 < noisy(0.2)(one) <= 0.7)}
+    assert judge(of_answers) == {"Hurt 0"}
+    assert judge(of_all) == {*ALL}
 
 
 class Reconsidering(Judging):

@@ -20,6 +20,7 @@ from alttrain_cli.evaluation.judges.judge import Judge
 from alttrain_cli.evaluation.labels import HumanLabel
 from alttrain_cli.evaluation.plan import EvalPlan, SuiteDir
 from alttrain_cli.evaluation.plan_keys import hash_of
+from alttrain_cli.evaluation.same_verdict import same_judgements
 from alttrain_cli.evaluation.suites.suite import Item
 from alttrain_cli.progress import Progress
 from alttrain_cli.recipe.model import Sampling
@@ -45,8 +46,11 @@ class JudgeRequest(NamedTuple):
 def missing_requests(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> list[JudgeRequest]:
     """Return the completions to judge. One without a final answer gets its state without the judge."""
     journal = folder.judgements(run.name)
-    missing = []
+    missing, same = [], {line["key"]: line for line in same_judgements(folder, plan, run)}
     for key, completion, item in run.unjudged(folder, plan):
+        if key in same:
+            journal.append(same[key])
+            continue
         state = without_answer(completion) if run.part == "answer" else None
         text = completion.part(run.part)
         if state or not text:
