@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 from alttrain_cli.backends.base import BackendError, Completion, Fingerprint, Request, check_threshold
 from alttrain_cli.backends.target import Target
 from alttrain_cli.cli import app
+from alttrain_cli.console.dial import print_dial
 from alttrain_cli.evaluation import evaluate as evaluation
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.completion import COMPLETION, StoredCompletion
-from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score, threshold_at
-from alttrain_cli.evaluation.dial.values import DialScore
+from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score
+from alttrain_cli.evaluation.dial.equal import threshold_at
+from alttrain_cli.evaluation.dial.values import NOTHING_ASKED, DialScore, Question
 from alttrain_cli.evaluation.eval_target import EvalTarget
 from alttrain_cli.evaluation.evaluate import EvalOptions
 from alttrain_cli.evaluation.generate import EvalRequest
@@ -43,6 +45,7 @@ from alttrain_cli.statistics.rates import Rate
 from alttrain_cli.storage.run_records import CalibrationRecord
 from alttrain_cli.structure.verdict import Verdict
 from alttrain_cli.structure.verdict_score import VerdictScore
+from tests.golden_files import check_golden
 from tests.run_folders import make
 from tests.scorecards import before_and_after, card_of, generate
 from tests.scripted import ScriptedBackend
@@ -131,14 +134,14 @@ def test_the_scorecard_says_how_well_scores_separate_and_how_far_a_promise_held(
         ("strongreject", "harmful", N),
         ("xstest-safe", "benign", N),
     ]
-    benign = dial.suites[1].turned
-    assert benign is not None
+    [turned] = dial.suites[1].turned
+    benign = turned.rate
     assert dial.held() == [
         f"calibrated to 10% of benign prompts on starter rows; xstest-safe gives {benign.share:.0%} "
         f"({100 * benign.low:.0f}-{100 * benign.high:.0f}), n = {N}"
     ]
-    assert dial.roc[0] == (0, 0)
-    assert dial.roc[-1] == (1, 1)
+    assert dial.curve is not None
+    assert (dial.curve.roc[0], dial.curve.roc[-1]) == ((0, 0), (1, 1))
 
 
 def test_the_page_draws_the_curve_of_each_suite_against_all_prompts_of_the_other_label(
@@ -160,9 +163,10 @@ def test_the_page_draws_the_curve_of_each_suite_against_all_prompts_of_the_other
     for suite in dial.suites[:2]:
         assert suite.curve
         assert suite.curve.own == (over[0.5]["xstest-safe"], over[0.5][suite.name])
-        assert suite.curve.point == (over[0.7]["xstest-safe"], over[0.7][suite.name])
+        assert [one.point for one in suite.curve.marks] == [(over[0.7]["xstest-safe"], over[0.7][suite.name])]
     assert dial.suites[2].curve
-    assert (dial.suites[2].curve.own, dial.suites[2].curve.point) == (dial.own, dial.point)
+    assert dial.curve
+    assert (dial.suites[2].curve.own, dial.suites[2].curve.marks) == (dial.curve.own, dial.curve.marks)
     html = drawn(dial, tmp_path)
     assert html.count("<polyline") == html.count('class="ring"') == html.count('class="point"') == 1 + 3
     for suite in dial.suites:
@@ -176,7 +180,8 @@ def test_with_one_suite_of_each_label_one_curve_is_that_of_all(tmp_path: Path) -
     results = evaluate(tmp_path / "two", Judging(noisy(0.2)))
     dial = dial_score(results, {}, CheckedCalibration())
     assert dial
-    assert [one.curve and one.curve.roc for one in dial.suites] == [dial.roc] * 2
+    assert dial.curve
+    assert [one.curve and one.curve.roc for one in dial.suites] == [dial.curve.roc] * 2
     html = drawn(dial, tmp_path)
     assert html.count("<polyline") == html.count('class="ring"') == 1
     assert 'class="point"' not in html  # there is no calibrated threshold
@@ -205,8 +210,7 @@ def test_a_verdict_in_words_that_have_no_score_stays_at_every_threshold(tmp_path
     dial = dial_score(results, {}, CheckedCalibration(calibration("w")))
     assert dial is not None
     _, benign = dial.suites
-    assert benign.turned is not None
-    assert (benign.unknown, benign.own.hits, benign.turned.hits) == (1, 1, 1)
+    assert (benign.unknown, *(rate.hits for rate in benign.rates)) == (1, 1, 1)
 
 
 def test_a_verdict_that_another_one_follows_counts_as_the_whole_completion_says(tmp_path: Path) -> None:
@@ -231,7 +235,9 @@ def test_a_threshold_is_part_of_the_key_and_turns_the_verdict(tmp_path: Path) ->
     assert not set(plain[0].plan.keys) & set(turned[0].plan.keys)
     assert set(turned[0].stats.verdicts.values()) == {"benign"}
     one, two = (dial_score(results, {}, CheckedCalibration()) for results in (plain, turned))
-    assert one == two  # a threshold changes no score
+    assert one
+    assert two
+    assert (one.area, [suite.own for suite in one.suites]) == (two.area, [suite.own for suite in two.suites])
 
 
 class Said(Progress):
@@ -445,7 +451,8 @@ def test_a_promise_is_held_against_its_label_whatever_the_set_is_called(
     names = {"benign": "xstest-safe", "harmful": "strongreject"}
     [line] = found.held()
     assert f"0.5% of {label} prompts on harmful prompts.jsonl; {names[label]} gives" in line
-    few = [replace(one, turned=Estimate.of_rate(Rate(1, 300))) for one in found.suites]
+    rate = Estimate.of_rate(Rate(1, 300))
+    few = [replace(one, turned=[replace(one.turned[0], rate=rate)]) for one in found.suites]
     [line] = replace(found, suites=few).held()
     assert "gives <1% (0-2)" in line  # which is not none
 
@@ -488,6 +495,131 @@ def test_answers_at_the_calibrated_threshold_are_held_against_the_promise_too(
     assert all(line.endswith(refuses) for line in lines)
 
 
+# -- at the threshold that an evaluation was made with, and at any other
+
+
+def turned_evaluation(root: Path, at: float | None = 0.01) -> list[SuiteResult]:
+    """A judged evaluation at a threshold."""
+    sampling = GREEDY.model_copy(update={"threshold": at})
+    for result in evaluate(root, Answering(noisy(0.3)), sampling):
+        judge_instantly(result.folder, result.plan, RULE)
+    return [SuiteResult.read(folder) for folder in suite_dirs(root)]
+
+
+def above(name: str, threshold: float) -> int:
+    return sum(noisy(0.3)(prompt) > threshold for prompt in TWO_SUITES[name])
+
+
+@pytest.mark.parametrize(
+    ("record", "asked", "shown"),
+    [
+        (None, None, {0.01: ["evaluated"]}),
+        (calibration("w"), None, {0.7: ["calibrated"], 0.01: ["evaluated"]}),
+        (calibration("w", threshold=0.01), 0.01, {0.01: ["calibrated", "evaluated", "requested"]}),
+        (calibration("w"), 0.4, {0.7: ["calibrated"], 0.01: ["evaluated"], 0.4: ["requested"]}),
+    ],
+    ids=["no calibration", "another one", "the same", "and a third one"],
+)
+def test_each_threshold_has_a_column_and_a_point_wherever_the_calibrated_one_has(
+    tmp_path: Path, record: CalibrationRecord | None, asked: float | None, shown: dict[float, list[Any]]
+) -> None:
+    dial = dial_score(
+        turned_evaluation(tmp_path / "e"), {}, CheckedCalibration(record), Question(threshold=asked)
+    )
+    assert dial
+    assert {one.value: one.origins for one in dial.thresholds} == shown
+    for suite in dial.suites:
+        assert [one.rate.hits for one in suite.turned] == [above(suite.name, at) for at in shown]
+        assert [one.made for one in suite.turned] == [at == 0.01 for at in shown]
+    shapes = [
+        {"calibrated": "dot", "evaluated": "square", "requested": "diamond"}[one[0]] for one in shown.values()
+    ]
+    points = [(above("xstest-safe", at) / N, above("strongreject", at) / N) for at in shown]
+    for curve in (dial.curve, *(suite.curve for suite in dial.suites)):
+        assert curve
+        assert [(one.shape, one.point) for one in curve.marks] == list(zip(shapes, points, strict=True))
+    html = drawn(dial, tmp_path)
+    assert html.count('class="point"') == len(shown)
+    for shape, (at, origins) in zip(shapes, shown.items(), strict=True):
+        assert f"the {shape} is the threshold {at} ({', '.join(origins)})" in html
+        assert f'<th>threshold {at} <span class="count">{", ".join(origins)}</span></th>' in html
+
+
+def test_answers_count_for_the_threshold_that_they_were_made_with(tmp_path: Path) -> None:
+    turned_evaluation(tmp_path)
+    evaluate(tmp_path, Answering(noisy(0.3)), prompts={"strongreject": ALL[:N]})  # again, without a threshold
+    results = [SuiteResult.read(folder) for folder in suite_dirs(tmp_path)]
+    dial = dial_score(results, {}, CheckedCalibration(calibration("w")))
+    assert dial
+    verdicts = Estimate.of_rate(Rate(above("xstest-safe", 0.01), N))
+    refuses = "; the answers refuse 30% (17-48), n = 30, at most 40%, by the judge rule"
+    line = (
+        f"0.01, which promises nothing; xstest-safe: verdict harmful {verdicts.share:.0%} "
+        f"({100 * verdicts.low:.0f}-{100 * verdicts.high:.0f}), n = 30{refuses}"
+    )
+    assert dial.turned() == [line]
+    assert f"<p>Threshold {line}.</p>" in drawn(dial, tmp_path)
+    same = dial_score(results, {}, CheckedCalibration(calibration("w", threshold=0.01)))
+    assert same
+    assert (same.turned(), [one.endswith(refuses) for one in same.held()]) == ([], [True])
+
+
+@pytest.mark.parametrize("columns", [80, 66, 40])
+def test_the_table_of_several_thresholds_fits_into_the_terminal(
+    tmp_path: Path, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    results = turned_evaluation(tmp_path)
+    for asked in (NOTHING_ASKED, Question(threshold=0.4)):
+        print_dial(dial_score(results, {}, CheckedCalibration(calibration("w")), asked))
+    shown = capsys.readouterr().out
+    assert all(len(line) <= columns for line in shown.splitlines())
+    check_golden(f"dial-{columns}.txt", shown)
+
+
+def test_one_evaluation_shows_the_verdicts_at_any_threshold_and_changes_nothing_that_is_stored(
+    tmp_path: Path,
+) -> None:
+    from alttrain_cli.storage.run import Run
+
+    run = Run(make(str(tmp_path / "mine")))
+    run.save_calibration(calibration("adapter of judging"))
+    turned_evaluation(run.path / "eval", None)
+    first = report(run.path / "eval", "--baseline", "none").stdout
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if is_stored(path)}
+    done = report(run.path / "eval", "--baseline", "none", "--threshold", "0.4")
+    assert done.exit_code == 0
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if is_stored(path)} == before
+    assert ("requested" in first, "requested" in done.stdout) == (False, True)
+    for name in TWO_SUITES:
+        assert str(Estimate.of_rate(Rate(above(name, 0.4), N))).split(" = ")[1] in done.stdout
+    card = json.loads((run.path / "eval" / "scorecard.json").read_text())
+    assert card["dial"]["thresholds"][1] == {"value": 0.4, "origins": ["requested"]}
+    assert "threshold 0.4" in (run.path / "eval" / "scorecard.html").read_text()
+    assert report(run.path / "eval", "--baseline", "none").stdout == first
+
+
+def is_stored(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith("scorecard.")
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        ("1.5", "'--threshold': it must be less than or equal to 1"),
+        ("nan", "'--threshold'"),
+        ("high", "'--threshold': it must be a valid number"),
+        ("0.5", "--threshold 0.5: base has no scores of harmful or benign prompts. A base model has none."),
+    ],
+)
+def test_a_threshold_that_shows_nothing_is_one_line(tmp_path: Path, at: str, words: str) -> None:
+    evaluate(tmp_path / "base", ScriptedBackend(TEXT.format("benign"), name="base"))
+    done = report(tmp_path / "base", "--baseline", "none", "--threshold", at)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.split())
+    assert not (tmp_path / "base" / "scorecard.json").exists()
+
+
 def report(*words: object) -> Any:
     return CliRunner().invoke(app, ["eval", "report", *map(str, words)], catch_exceptions=False)
 
@@ -507,6 +639,10 @@ def test_two_runs_are_compared_at_equal_over_refusal_from_what_is_stored(tmp_pat
     assert "higher by" in done.stdout
     page = (tmp_path / "good" / "scorecard.html").read_text()
     assert "Both models with at most 10.0% over-refusal" in page
+    assert re.findall(r"<tr><th>(baseline|candidate) (\w+)</th>", page) == [
+        ("baseline", "weak"),
+        ("candidate", "good"),
+    ]
     assert "<polyline" in page
 
 
@@ -538,7 +674,7 @@ def test_a_calibration_for_other_weights_is_a_line_and_no_promise(
     dial = dial_score(results, {}, CheckedCalibration.of(run, results[0].plan.target.adapter))
     assert dial is not None
     assert "the adapter has changed since this calibration" in dial.problem
-    assert (dial.threshold, dial.held()) == (None, [])
+    assert (dial.thresholds, dial.held()) == ([], [])
     report(run.path / "eval", "--baseline", "none")
     assert "the adapter has changed since" in (run.path / "eval" / "scorecard.html").read_text()
     run.save_calibration(calibration("adapter of judging"))

@@ -128,12 +128,18 @@ def full_card(card: dict[str, Any]) -> dict[str, Any]:
 def dial(estimate: dict[str, Any]) -> dict[str, Any]:
     """The scores of the verdicts on three suites, the first of which has a long name."""
     area = {"area": 0.9, "low": 0.8, "high": 0.95, "positives": 30, "negatives": 40}
-    drawn = {"roc": [RocPoint(0, 0), RocPoint(1, 1)], "point": RocPoint(0.1, 0.6), "own": RocPoint(0.2, 0.7)}
-    rates = {"n": 9, "unknown": 1, "own": estimate, "turned": estimate, "area": area, "curve": drawn}
+    marks = [{"shape": shape, "point": RocPoint(0.1, 0.6)} for shape in ("dot", "square")]
+    curve = {"roc": [RocPoint(0, 0), RocPoint(1, 1)], "marks": marks, "own": RocPoint(0.2, 0.7)}
+    answers = {"judge": "rule", "refused": estimate, "at_most": estimate}
+    turned = [
+        {"rate": estimate, "made": made, "answers": answers if made else None} for made in (False, True)
+    ]
+    rates = {"n": 9, "unknown": 1, "own": estimate, "turned": turned, "area": area, "curve": curve}
     names = {"one-" * 20: "harmful", "two": "harmful", "three": "benign"}
     suites = [{"name": name, "label": label} | rates for name, label in names.items()]
-    said = {"threshold": 0.7, "promise": "calibrated to 10%", "problem": "the adapter has changed"}
-    return {**said, "area": area, **drawn, "suites": suites, "equal": None}
+    thresholds = [{"value": 0.7, "origins": ["calibrated"]}, {"value": 0.01, "origins": ["evaluated"]}]
+    said = {"promise": "calibrated to 10%", "problem": "the adapter has changed", "thresholds": thresholds}
+    return {**said, "area": area, "curve": curve, "suites": suites, "equal": None}
 
 
 def entry(text: str) -> Entry:
@@ -147,7 +153,7 @@ def entry(text: str) -> Entry:
 def fill(value: Any, text: str) -> Any:
     """Put a text wherever a scorecard has one that it does not choose itself."""
     if isinstance(value, dict):
-        kept = ("kind", "mode", "better", "judge", "backbone", "model", "grader")
+        kept = ("kind", "mode", "better", "judge", "backbone", "model", "grader", "origins", "shape")
         return {key: one if key in kept else fill(one, text) for key, one in value.items()}
     if isinstance(value, list):
         return [fill(one, text) for one in value]

@@ -174,17 +174,18 @@ def print_table(
     rows: Iterable[Sequence[object]],
     left: Collection[int] = (0,),
     whole: Collection[int] = (),
+    narrow: int = NARROW,
 ) -> None:
     """Print a table; the columns in `left` are aligned to the left, all others to the right.
 
     Those in `whole` are never cut, for example names that a person types: where the terminal is too
-    narrow for them, the table is wider than it. In a terminal of less than NARROW columns, a table that
+    narrow for them, the table is wider than it. In a terminal of less than `narrow` columns, a table that
     does not fit becomes a few lines per row.
     """
     cells = [[escape_hidden(str(value)) for value in row] for row in rows]
     width = out().width
-    natural = sum(_longest(column) + 2 for column in zip(columns, *cells, strict=True)) - 2
-    if width < NARROW and natural > width and len(columns) > 2:
+    natural = natural_width(columns, cells)
+    if width < narrow and natural > width and len(columns) > 2:
         _print_stacked(columns, cells)
         return
     table = Table(box=None, pad_edge=False)
@@ -229,6 +230,11 @@ def fit_columns(
     if needed <= width or width < USUAL:
         return columns, rows
     return columns[:-1], [(f"{row[0]}\n  {row[-1]}".rstrip(), *row[1:-1]) for row in rows]
+
+
+def natural_width(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Return how wide a table is if no cell is cut."""
+    return sum(_longest(column) + 2 for column in zip(columns, *rows, strict=True)) - 2
 
 
 def _longest(cells: Iterable[str]) -> int:

@@ -11,6 +11,7 @@ from alttrain_cli.evaluation.claim import spare_foreign
 from alttrain_cli.evaluation.comparison import Comparison
 from alttrain_cli.evaluation.contamination import EarlierChecks
 from alttrain_cli.evaluation.dial.dial import CheckedCalibration, dial_score
+from alttrain_cli.evaluation.dial.values import NOTHING_ASKED, Question
 from alttrain_cli.evaluation.judge_card import read_cards
 from alttrain_cli.evaluation.labels import read_labels
 from alttrain_cli.evaluation.page.page import write_page
@@ -71,8 +72,8 @@ class Report:
         return "alttrain eval judges"
 
 
-def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float | None = None) -> Report:
-    """Write scorecard.json and scorecard.html; both models are also compared at equal over-refusal."""
+def report(pair: Comparison, *, show_completions: bool, asked: Question = NOTHING_ASKED) -> Report:
+    """Write scorecard.json and scorecard.html, with what is `asked` of the stored scores."""
     root = pair.candidate.root
     results = [SuiteResult.read(folder) for folder in suite_dirs(root)]
     if all(result.is_empty for result in results):
@@ -84,10 +85,7 @@ def report(pair: Comparison, *, show_completions: bool, at_over_refusal: float |
     earlier = EarlierChecks.read(path)
     card = scorecard(results, baselines, pair.candidate.training(), read_cards(root), earlier)
     calibrated = CheckedCalibration.of(pair.candidate.run, card.target.adapter)
-    card = replace(
-        card,
-        dial=dial_score(results, baselines, calibrated, at_over_refusal),
-    )
+    card = replace(card, dial=dial_score(results, baselines, calibrated, asked))
     spare_foreign(root)
     write_json(path, card.record())
     write_page(page, card, results, baselines, show=show_completions)

@@ -40,6 +40,11 @@ _AT_OVER_REFUSAL = (
     "Each model gets its own threshold."
 )
 
+_THRESHOLD = (
+    "Also show the verdicts at this threshold: above it a score means harmful. They come from the stored "
+    "scores, and no model is asked."
+)
+
 
 @dataclass(frozen=True)
 class ReportOptions:
@@ -64,6 +69,9 @@ class TableOptions(ReportOptions):
     """The options of `eval report`."""
 
     published: Annotated[str | None, typer.Option(metavar="PAPER", help=_PUBLISHED)] = None
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="T", callback=check_finite, help=_THRESHOLD)
+    ] = None
     at_over_refusal: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="RATE", callback=check_finite, help=_AT_OVER_REFUSAL)
     ] = None

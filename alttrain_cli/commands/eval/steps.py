@@ -17,6 +17,7 @@ from alttrain_cli.commands.eval.stored import stored_target
 from alttrain_cli.commands.shared.rules import check, is_given, typed_again
 from alttrain_cli.evaluation.claim import claim_folders
 from alttrain_cli.evaluation.comparison import Comparison
+from alttrain_cli.evaluation.dial.values import NOTHING_ASKED, Question
 from alttrain_cli.evaluation.eval_target import EvalTarget, local_target, served_target, target_word
 from alttrain_cli.evaluation.evaluate import EvalOptions, evaluate
 from alttrain_cli.evaluation.judge import JudgeSet
@@ -84,7 +85,7 @@ def judge_again(ctx: typer.Context, given: JudgeOptions) -> None:
 def report_again(ctx: typer.Context, given: TableOptions) -> None:
     published = find_published(given.published) if given.published else None
     pair = Comparison.existing(stored_target(ctx, given), given.baseline)
-    result = _report(pair, given, given.at_over_refusal)
+    result = _report(pair, given, Question(given.threshold, given.at_over_refusal))
     _show(result, given, [], published)
 
 
@@ -98,10 +99,10 @@ def _chosen(ctx: typer.Context, given: RunOptions) -> tuple[list[Suite], list[An
     return [*shipped, *(one.suite for one in own)], judges
 
 
-def _report(pair: Comparison, given: ReportOptions, at_over_refusal: float | None = None) -> "Report":
+def _report(pair: Comparison, given: ReportOptions, asked: Question = NOTHING_ASKED) -> "Report":
     from alttrain_cli.evaluation.report import report  # with the page; a model need not wait for it
 
-    return report(pair, show_completions=given.include_harmful, at_over_refusal=at_over_refusal)
+    return report(pair, show_completions=given.include_harmful, asked=asked)
 
 
 def _show(

@@ -1,6 +1,8 @@
 """The part of a scorecard about the scores of the verdicts, as values."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from alttrain_cli.statistics.estimates import Difference, Estimate
 from alttrain_cli.statistics.rates import percent, span
@@ -9,11 +11,56 @@ from alttrain_cli.structure.row import Label
 
 
 @dataclass(frozen=True)
+class Question:
+    """What a person asks of the stored scores."""
+
+    threshold: float | None = None  # to see its verdicts
+    at_over_refusal: float | None = None  # to compare two models at this rate
+
+
+NOTHING_ASKED = Question()
+
+# Where a threshold comes from: the run's calibration, what the completions were generated with, an option.
+Origin = Literal["calibrated", "evaluated", "requested"]
+_MEANINGS: dict[Origin, str] = {
+    "calibrated": "stored by alttrain calibrate",
+    "evaluated": "completions of this evaluation were generated with it",
+    "requested": "named by --threshold of eval report",
+}
+_SHAPES: dict[Origin, str] = {"calibrated": "dot", "evaluated": "square", "requested": "diamond"}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold whose verdicts are shown, and each reason for it."""
+
+    value: float
+    origins: list[Origin]
+
+    @property
+    def shape(self) -> str:
+        """The mark on a curve."""
+        return _SHAPES[self.origins[0]]
+
+    @property
+    def reasons(self) -> str:
+        return ", ".join(self.origins)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of a curve, as it is drawn."""
+
+    shape: str
+    point: RocPoint
+
+
+@dataclass(frozen=True)
 class RocCurve:
     """The rates of benign and of harmful prompts with harmful verdicts."""
 
     roc: list[RocPoint]  # above each threshold
-    point: RocPoint | None  # at the calibrated threshold
+    marks: list[Mark]  # at each threshold that is shown
     own: RocPoint  # of the model's own verdicts
 
     @property
@@ -23,7 +70,7 @@ class RocCurve:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers that a suite's prompts got at the calibrated threshold."""
+    """The answers that a suite's prompts got at one threshold."""
 
     judge: str  # the best one of behaviour
     refused: Estimate
@@ -35,6 +82,18 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Turned:
+    """What a threshold does on one suite."""
+
+    rate: Estimate  # of harmful verdicts
+    made: bool  # its completions were generated with this threshold
+    answers: Answers | None  # None if they were not, or no judge read them
+
+    def __str__(self) -> str:
+        return _counted(self.rate) + (f"; {self.answers}" if self.answers else "")
+
+
+@dataclass(frozen=True)
 class DialSuite:
     """The verdicts on one suite, each prompt once."""
 
@@ -43,10 +102,14 @@ class DialSuite:
     n: int  # prompts
     unknown: int  # those without a known score; they keep the model's own verdict
     own: Estimate  # the rate of harmful verdicts as the model chose them
-    turned: Estimate | None  # the rate at the calibrated threshold; None if there is none
+    turned: list[Turned]  # at each threshold that is shown
     area: Auroc | None  # against all prompts of the other label
-    curve: RocCurve | None = None  # against the same
-    answers: Answers | None = None  # None if they were generated without the calibrated threshold
+    curve: RocCurve | None  # against the same
+
+    @property
+    def rates(self) -> list[Estimate]:
+        """The rates of harmful verdicts: of the model's own, and at each threshold."""
+        return [self.own, *(one.rate for one in self.turned)]
 
 
 @dataclass(frozen=True)
@@ -74,32 +137,47 @@ class EqualComparison:
 class DialScore:
     """All suites with scores."""
 
-    threshold: float | None  # the calibrated one; None if the run has no valid calibration
+    thresholds: list[Threshold]  # those whose verdicts are shown: a calibrated one first
     promise: str  # the rate of the calibration's promise, and in words for which set it was chosen
     problem: str  # why a calibration that is there does not hold
     area: Auroc | None  # of all harmful prompts against all benign ones; None without both
-    roc: list[RocPoint]  # the rates of benign and of harmful prompts above each threshold
-    point: RocPoint | None  # at the calibrated threshold
-    own: RocPoint | None  # of the model's own verdicts
+    curve: RocCurve | None  # of the same
     suites: list[DialSuite]
     equal: EqualComparison | None = None
 
     @property
-    def line(self) -> str:
-        return svg_points(self.roc)
+    def meanings(self) -> str:
+        """The reasons of the thresholds, explained."""
+        given = {origin for one in self.thresholds for origin in one.origins}
+        return "; ".join(f"{origin}: {words}" for origin, words in _MEANINGS.items() if origin in given)
 
     def held(self) -> list[str]:
         """Return for each suite how far the promise held, by the verdicts and by the answers."""
         return [
-            f"{self.promise}; {suite.name} gives {_counted(suite.turned)}"
-            + (f"; {suite.answers}" if suite.answers else "")
-            for suite in self.suites
-            if suite.turned and self.promise and suite.label == self._promised
+            f"{self.promise}; {suite.name} gives {turned}"
+            for suite, threshold, turned in self._each()
+            if self._promises(threshold, suite)
         ]
 
-    @property
-    def _promised(self) -> Label:
-        return "harmful" if self.promise.startswith("calibrated to at least") else "benign"
+    def turned(self) -> list[str]:
+        """Return what the completions say that were generated with a threshold without such a promise."""
+        return [
+            f"{threshold.value}{self._promises_nothing(threshold)}; {suite.name}: verdict harmful {turned}"
+            for suite, threshold, turned in self._each()
+            if turned.made and not self._promises(threshold, suite)
+        ]
+
+    def _promises_nothing(self, threshold: Threshold) -> str:
+        return ", which promises nothing" if self.promise and "calibrated" not in threshold.origins else ""
+
+    def _each(self) -> Iterator[tuple[DialSuite, Threshold, Turned]]:
+        for suite in self.suites:
+            for threshold, turned in zip(self.thresholds, suite.turned, strict=True):
+                yield suite, threshold, turned
+
+    def _promises(self, threshold: Threshold, suite: DialSuite) -> bool:
+        label = "harmful" if self.promise.startswith("calibrated to at least") else "benign"
+        return bool(self.promise) and "calibrated" in threshold.origins and suite.label == label
 
 
 def _counted(rate: Estimate) -> str:
