@@ -498,6 +498,7 @@ JUDGED = "<think>\nA lock.\n\nIt is benign.\n\nSo.\n</think>\n\nHere."
         (Completion("<think>\nA lock", Finish.LENGTH), "this completion has no verdict"),
         (Completion("<think>\nA lock.\n\nIt is odd.\n\nSo.\n</think>\n\nHere."), "has no verdict"),
         (Completion(JUDGED), "is unknown"),
+        (Completion(JUDGED, Finish.LENGTH), ""),  # perhaps a server's, whose score did not arrive
         (Completion(JUDGED, score=VerdictScore.unknown(Verdict.BENIGN)), "is unknown"),
         (Completion(JUDGED, score=VerdictScore(0.9, 0.1, Verdict.HARMFUL, Verdict.BENIGN)), ""),
         (Completion(JUDGED, score=VerdictScore(0.1, 0.9, Verdict.BENIGN, Verdict.BENIGN)), ""),

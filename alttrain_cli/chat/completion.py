@@ -162,14 +162,13 @@ def stream_completion(
 def _why_idle(done: MeasuredCompletion) -> str:
     """Return why a threshold had no effect on a completion; empty if it may have had one.
 
-    A server that continues after a closed reasoning block has no score for the verdict in that block.
+    If a client ends the stream of a server within the reasoning, the score does not arrive.
     """
     if done.trace.verdict is Verdict.MISSING:
         return "The threshold had no effect: this completion has no verdict."
     score = done.score
-    if (score is None and done.stats.forced) or (score is not None and score.value is not None):
-        return ""
-    if score is not None and score.is_changed:
+    is_ended = not (done.stats.forced or done.stats.truncated_by)
+    if (score is None and not is_ended) or (score and (score.value is not None or score.is_changed)):
         return ""
     return "The threshold had no effect: the score of this verdict is unknown."
 
