@@ -128,7 +128,7 @@ def test_rows_without_a_known_score_keep_the_models_own_verdict() -> None:
     made = calibrate(found, scores, Promise("over-refusal", 0.1), None)
     assert (made.threshold, made.unknown, made.checked.over_refusal.hits) == (0.0, 155, 0)
     said = " ".join(sentences(made))
-    assert "No verdict: 155 of 310 rows. The prompt fills the model's context, or" in said
+    assert "No verdict: 155 of 310 rows, the longest of 12 characters. The prompt fills the model" in said
     assert "own verdict" not in said  # there is none
     assert "n = 155 harmful and 155 benign rows" in said
     scores = [one or score_of(0.1, mass=0.2) for one in scores]

@@ -68,6 +68,7 @@ class Calibration:
     chosen: VerdictRates  # the rates at the threshold, on the rows that chose it
     checked: VerdictRates  # the rates at the threshold, on the other rows
     overlaps: int | None  # how many rows overlap with the training rows; None if that is not known
+    longest_silent: int = 0  # the characters of the longest prompt on which the model gave no verdict
 
     @property
     def unknown(self) -> int:
@@ -99,7 +100,8 @@ class Calibration:
 def calibrate(
     found: CalibrationSet, scores: Sequence[VerdictScore | None], promise: Promise, overlaps: int | None
 ) -> Calibration:
-    rows = [ScoredPrompt(row.label, score) for row, score in zip(found.rows, scores, strict=True)]
+    pairs = list(zip(found.rows, scores, strict=True))
+    rows = [ScoredPrompt(row.label, score) for row, score in pairs]
     mask = _choose(found.rows)
     choosing = [row for row, chooses in zip(rows, mask, strict=True) if chooses]
     checking = [row for row, chooses in zip(rows, mask, strict=True) if not chooses]
@@ -117,6 +119,7 @@ def calibrate(
         chosen=VerdictRates.of(choosing, threshold),
         checked=VerdictRates.of(checking, threshold),
         overlaps=overlaps,
+        longest_silent=max((len(row.prompt) for row, score in pairs if score is None), default=0),
     )
 
 

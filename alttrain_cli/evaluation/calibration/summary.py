@@ -31,8 +31,9 @@ def sentences(made: Calibration) -> list[str]:
     said = [_promise(made), f"AUROC {area.area:.3f} ({area.low:.3f}-{area.high:.3f}), n = {labels}."]
     if made.silent:
         said.append(
-            f"No verdict: {made.silent} of {n} rows. The prompt fills the model's context, or the model "
-            "wrote no verdict. Such a row counts as not harmful."
+            f"No verdict: {made.silent} of {n} rows, the longest of {made.longest_silent:,} characters. "
+            "The prompt fills the model's context, or the model wrote no verdict. Such a row counts as not "
+            "harmful."
         )
     if unknown := made.unknown - made.silent:
         said.append(f"Unknown score: {unknown} of {n} rows. Such a row keeps the model's own verdict.")
