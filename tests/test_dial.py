@@ -245,9 +245,13 @@ class Said(Progress):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.warned: list[str] = []
 
     def say(self, text: str) -> None:
         self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
 
 
 def test_what_a_threshold_does_not_change_is_not_generated_again(tmp_path: Path) -> None:
@@ -260,6 +264,8 @@ def test_what_a_threshold_does_not_change_is_not_generated_again(tmp_path: Path)
     assert 0 < len(asked) < N
     number = 2 * N - len(asked)
     assert said.lines == [f"reused: {number} of {2 * N} completions, whose verdict is the same at 0.7"]
+    [warning] = said.warned
+    assert f"/both: {len(asked)} stored completions will not count from now on" in warning
     for one, two in zip(fresh, both, strict=True):
         assert lines(tmp_path / "fresh", one)[-N:] == lines(tmp_path / "both", two)[-N:]
     said.lines.clear()

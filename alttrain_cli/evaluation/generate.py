@@ -100,12 +100,11 @@ class _Missing:
         self.set_aside: list[SetAside] = []
         self._replacing: list[tuple[SuiteDir, EvalPlan]] = []
         self._threshold = job.request.sampling.threshold
-        self._same: set[str] = set()  # the keys of those that it does not change
+        self._same: dict[str, str] = {}  # of those that it does not change, with the keys without it
         for suite, reading in job.request.suites:
             plan = job.request.plan(suite, reading, job.backend)
             folder = SuiteDir(suite_folder(job.root, suite, self._mode))
             if lost := SetAside.of(folder, plan):
-                self.set_aside.append(lost)
                 self._replacing.append((folder, plan))
             else:
                 plan.save(folder.path)
@@ -113,6 +112,8 @@ class _Missing:
             for one in self._not_stored(folder, plan) if suite.attack is None else ():
                 self.tasks.setdefault(one.key, task_of(job.backend, one, plan.settings, self._mode))
                 self._folders.setdefault(one.key, []).append(folder)
+            if left := lost and lost.without(self._same.values()):
+                self.set_aside.append(left)
 
     def _not_stored(self, folder: SuiteDir, plan: EvalPlan) -> list[SampleRequest]:
         """Return what must be generated. What a threshold leaves as it is stored is stored for it too."""
@@ -120,11 +121,11 @@ class _Missing:
         for one in plan.requests:
             if one.key not in stored:
                 missing.setdefault(one.key, one)
-        for key, line in same_at_threshold(folder, plan, list(missing.values())):
+        for own_key, line in same_at_threshold(folder, plan, list(missing.values())):
             self.replace_plans()
             folder.completions.append(line)
-            self._same.add(key)
-            del missing[key]
+            self._same[line["key"]] = own_key
+            del missing[line["key"]]
         return list(missing.values())
 
     @property
@@ -132,7 +133,7 @@ class _Missing:
         """How many completions were not generated again, in words, or nothing."""
         if not self._same:
             return ""
-        count, at = len(self._same | self.tasks.keys()), self._threshold
+        count, at = len(self._same.keys() | self.tasks.keys()), self._threshold
         return f"reused: {len(self._same)} of {count} completions, whose verdict is the same at {at}"
 
     def take(self, request: SampleRequest, found: Completion | BackendError) -> None:
@@ -176,10 +177,10 @@ def generate_all(jobs: Sequence[GenerateJob], progress: Progress) -> None:
         check_mode(job.backend, job.request.mode)
         check_threshold(job.backend, job.request.sampling)
     missing = [_Missing(job) for job in jobs]
-    for text in in_words(lost for one in missing for lost in one.set_aside):
-        progress.warn(text)
     for text in filter(None, (one.reused for one in missing)):
         progress.say(text)
+    for text in in_words(lost for one in missing for lost in one.set_aside):
+        progress.warn(text)
     _complete(missing, jobs[0].request.mode, progress)
     for job, one in zip(jobs, missing, strict=True):
         problems = [one.problem]

@@ -16,13 +16,13 @@ from alttrain_cli.structure.verdict_score import VerdictScore
 def same_at_threshold(
     folder: SuiteDir, plan: EvalPlan, wanted: Sequence[SampleRequest]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the requests whose completions are stored without the plan's threshold and are the same with it.
+    """Yield the completions that are stored without the plan's threshold and are the same with it.
 
-    Each is a key with the line of completions.jsonl that generating would write. A threshold acts only
-    where the verdict is, by the score that is stored. All before that place is the same without it, and so
-    are the draws of a sample (`engine/draws.py`). So a threshold that decides as is written changes
-    nothing: as the model did, or as the threshold that a server has for all requests. In a thinking ablation
-    a completion may be made in several rounds, and has only one score.
+    Each is its key without it, and the line of completions.jsonl that generating would write. A threshold
+    acts only where the verdict is, by the score that is stored. All before that place is the same without
+    it, and so are the draws of a sample (`engine/draws.py`). So a threshold that decides as is written
+    changes nothing: as the model did, or as the threshold that a server has for all requests. In a thinking
+    ablation a completion may be made in several rounds, and has only one score.
     """
     threshold = plan.settings.threshold
     if threshold is None or plan.mode != "normal":
@@ -32,7 +32,7 @@ def same_at_threshold(
     lines = Journal(folder.completions.path).aligned(keys)  # as they are written
     for one, found, line in zip(wanted, folder.aligned(keys, plan.order), lines, strict=True):
         if found and line and _decides_alike(found.score, threshold):
-            yield one.key, {**line, "key": one.key, "item": one.item.id, "sample": one.sample}
+            yield line["key"], {**line, "key": one.key, "item": one.item.id, "sample": one.sample}
 
 
 def same_judgements(folder: SuiteDir, plan: EvalPlan, run: JudgeRun) -> Iterator[dict[str, Any]]:

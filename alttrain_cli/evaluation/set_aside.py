@@ -1,6 +1,6 @@
 """What stops counting when a suite is evaluated with other settings than before: it is kept, and named."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ class SetAside(NamedTuple):
     noun: str  # what is counted
     difference: str  # between the plans, in words
     command: str  # that makes it count again; empty if it is not known
+    keys: Collection[str]  # of the plan that is stored
 
     @classmethod
     def of(cls, folder: SuiteDir, plan: EvalPlan) -> "SetAside | None":
@@ -33,8 +34,13 @@ class SetAside(NamedTuple):
         number = sum(key in stored and key not in plan.keys for key in before.keys)
         if before.attack and not number:
             noun, number = "call", len(folder.calls.keys())
-        found = cls(folder.path, number, noun, _difference(before, plan), typed(before.command))
-        return found if number else None
+        difference, command = _difference(before, plan), typed(before.command)
+        return cls(folder.path, number, noun, difference, command, before.keys) if number else None
+
+    def without(self, reused: Iterable[str]) -> "SetAside | None":
+        """Return the rest, if the completions with some keys count under other keys in the new plan."""
+        number = self.number - sum(key in self.keys for key in reused)
+        return self._replace(number=number) if number else None
 
 
 def in_words(found: Iterable[SetAside]) -> Iterator[str]:
