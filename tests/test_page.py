@@ -138,7 +138,11 @@ def dial(estimate: dict[str, Any]) -> dict[str, Any]:
     names = {"one-" * 20: "harmful", "two": "harmful", "three": "benign"}
     suites = [{"name": name, "label": label} | rates for name, label in names.items()]
     thresholds = [{"value": 0.7, "origins": ["calibrated"]}, {"value": 0.01, "origins": ["evaluated"]}]
-    said = {"promise": "calibrated to 10%", "problem": "the adapter has changed", "thresholds": thresholds}
+    said = {
+        "promise": {"label": "benign", "value": 0.1, "set": "rows"},
+        "problem": "the adapter has changed",
+        "thresholds": thresholds,
+    }
     return {**said, "area": area, "curve": curve, "suites": suites, "equal": None}
 
 

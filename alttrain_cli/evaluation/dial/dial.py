@@ -12,6 +12,7 @@ from alttrain_cli.evaluation.dial.values import (
     DialScore,
     DialSuite,
     Origin,
+    Promised,
     Question,
     Threshold,
     Turned,
@@ -43,14 +44,12 @@ class CheckedCalibration:
             return cls(problem=str(error))
 
     @property
-    def promise(self) -> str:
-        """The promise and its set in words."""
+    def promise(self) -> Promised | None:
+        """The promise; None if there is none."""
         one = self.record
         if one is None or one.promise == "threshold":
-            return ""
-        least = "at least " if one.promise == "refusal" else ""
-        label = "harmful" if one.promise == "refusal" else "benign"
-        return f"calibrated to {least}{100 * one.value:g}% of {label} prompts on {one.set}"
+            return None
+        return Promised("harmful" if one.promise == "refusal" else "benign", one.value, one.set)
 
 
 def dial_score(
