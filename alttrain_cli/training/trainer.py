@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alttrain_cli.engine.load import LoadedModel, match_dtype
+from alttrain_cli.engine.lora_linear import fuse_adapters
 from alttrain_cli.engine.ranks import Ranks
 from alttrain_cli.errors import RecipeError, first_line
 from alttrain_cli.recipe.model import Recipe
@@ -78,6 +79,8 @@ def make_trainer(
         )
     trainer.remove_callback(PrinterCallback)
     on_cpu = loaded.device == "cpu"
+    if on_cpu:
+        fuse_adapters(loaded.model)
     trainer.loaded = loaded
     trainer.checkpoints = checkpoints
     trainer.ranks = ranks
