@@ -48,7 +48,15 @@ def _forward(layer: Any, given: Any, *arguments: Any, **options: Any) -> Any:
         return type(layer).forward(layer, given, *arguments, **options)
     name = layer.active_adapters[0]
     down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    return _function().apply(given, base.weight, base.bias, down, up, layer.scaling[name])
+    return adapted_linear(given, base.weight, base.bias, down, up, layer.scaling[name])
+
+
+def adapted_linear(x: Any, weight: Any, bias: Any, down: Any, up: Any, scale: float) -> Any:
+    """Return the output (..., out), whose gradients reach x, down and up.
+
+    x is (..., in), weight (out, in), bias (out) or None, down (rank, in), up (out, rank), all of one dtype.
+    """
+    return _function().apply(x, weight, bias, down, up, scale)
 
 
 @cache
@@ -57,8 +65,6 @@ def _function() -> Any:
     import torch
 
     class AdaptedLinear(torch.autograd.Function):  # type: ignore[misc]
-        """Tensors: x (..., in), weight (out, in), bias (out) or None, down (rank, in), up (out, rank)."""
-
         @staticmethod
         def forward(ctx: Any, x: Any, weight: Any, bias: Any, down: Any, up: Any, scale: float) -> Any:
             rows = x.reshape(-1, x.shape[-1])

@@ -26,6 +26,7 @@ MOST_TESTS = 5  # that are kept of one machine
 MOST_MACHINES = 10  # also the same one with other threads or another torch
 LONGEST = 60  # seconds for a test; it takes about 8, most of them to import torch
 OLD = timedelta(hours=1)  # a study makes a new test then
+METHOD = 2  # of the test: what an earlier version of alttrain measured is another thing
 _FAILED: set[str] = set()  # what this process could not measure: each try may take LONGEST
 
 Test = dict[str, Any]  # "measured", a time, and "rates", by hidden size
@@ -130,7 +131,7 @@ def _machine() -> str:
     except AttributeError:  # Windows and macOS
         cores = os.cpu_count() or 0
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    return f"{_processor()}, {cores} cores, threads {threads}, torch {_torch()}"
+    return f"{_processor()}, {cores} cores, threads {threads}, torch {_torch()}, test {METHOD}"
 
 
 @cache  # a list of all recipes asks for each of them

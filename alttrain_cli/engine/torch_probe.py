@@ -109,6 +109,8 @@ def _layer_rate(hidden: int, dtype: Any) -> float:
     """Return 4 x weights x tokens / seconds of one layer, the best of several rounds."""
     import torch
 
+    from alttrain_cli.engine.lora_linear import adapted_linear
+
     mlp, heads = 8 * hidden // 3, max(1, hidden // 64)
     shapes = {"q": (hidden, hidden), "o": (hidden, hidden), "up": (mlp, hidden), "down": (hidden, mlp)}
     shapes |= {"k": (hidden, hidden), "v": (hidden, hidden), "gate": (mlp, hidden)}
@@ -123,7 +125,7 @@ def _layer_rate(hidden: int, dtype: Any) -> float:
 
     def linear(name: str, x: Any) -> Any:
         down, up = lora[name]
-        return x @ weights[name].T + (x @ down.T) @ up.T
+        return adapted_linear(x, weights[name], None, down, up, 1.0)
 
     def layer(x: Any) -> Any:
         normed = torch.nn.functional.rms_norm(x, (hidden,))
