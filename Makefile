@@ -21,9 +21,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: demo/run/adapter/adapter_model.safetensors
 	@$(BIN)/python tools/demo.py demo/run
 
-# 140 of the recipe's 242 steps, to save time (docs/log.md).
+# 130 of the recipe's 242 steps, to save time (docs/log.md).
 demo/run/adapter/adapter_model.safetensors: | demo/data.jsonl
-	$(BIN)/alttrain train --recipe smollm2-135m --set train.max_steps=140 --data demo/data.jsonl --out demo/run $(if $(wildcard demo/run),--resume)
+	$(BIN)/alttrain train --recipe smollm2-135m --set train.max_steps=130 --data demo/data.jsonl --out demo/run $(if $(wildcard demo/run),--resume)
 
 demo/data.jsonl: | .venv/installed-demo
 	$(BIN)/alttrain build-data --source starter --out demo/data.jsonl

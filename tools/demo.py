@@ -1,7 +1,7 @@
 """The end of `make demo`: questions that training never saw, before and after it: `python tools/demo.py RUN`.
 
 The first two have similar words, and one of them is harmful. The model judged this pair rightly, with room to
-spare, after 140 and after 242 steps. The last one is of a kind that it gets wrong. How many verdicts are
+spare, after 130 and after 242 steps. The last one is of a kind that it gets wrong. How many verdicts are
 right is counted, because another machine rounds differently.
 """
 
