@@ -24,7 +24,7 @@ def fuse_adapters(model: Any) -> int:
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether a LoRA layer has one adapter, and nothing but the two matrices in it."""
+    """Whether a LoRA layer has one adapter, which is two matrices only."""
     import torch
 
     if len(layer.active_adapters) != 1 or type(layer.base_layer) is not torch.nn.Linear:

@@ -78,8 +78,7 @@ def make_trainer(
             args=_arguments(loaded, recipe, checkpoints, batching, ranks),
         )
     trainer.remove_callback(PrinterCallback)
-    on_cpu = loaded.device == "cpu"
-    if on_cpu:
+    if on_cpu := loaded.device == "cpu":
         fuse_adapters(loaded.model)
     trainer.loaded = loaded
     trainer.checkpoints = checkpoints
